@@ -1,0 +1,88 @@
+//! What every operation does before and after its own work.
+
+use super::App;
+use crate::auth::{Caller, Scope};
+use crate::error::Result;
+use crate::http::reply::Documented;
+use crate::http::{IdempotencyKey, Json};
+use crate::limits::{self, Bucket, Write};
+use crate::store::Tx;
+use dropshot::RequestContext;
+
+/// A request, as handlers get it.
+pub type Ctx = RequestContext<App>;
+
+/// An operation under way: authenticated, counted, allowed by its scope.
+pub struct Call<'a> {
+    app: &'a App,
+    request: &'a dropshot::RequestInfo,
+    caller: Caller,
+}
+
+impl<'a> Call<'a> {
+    /// For an operation that changes nothing. `None`: any key will do.
+    pub async fn reading(ctx: &'a Ctx, scope: impl Into<Option<Scope>>) -> Result<Self> {
+        Self::begin_as(ctx, Bucket::Read, scope.into()).await
+    }
+
+    /// For an operation that changes something.
+    pub async fn writing(ctx: &'a Ctx, scope: Scope) -> Result<Self> {
+        Self::begin_as(ctx, Bucket::Write, Some(scope)).await
+    }
+
+    async fn begin_as(ctx: &'a Ctx, bucket: Bucket, scope: Option<Scope>) -> Result<Self> {
+        let app = ctx.context();
+        let request = &ctx.request;
+        let caller = limits::admit(
+            &app.store,
+            &app.key_secret,
+            &app.limits,
+            request.headers(),
+            request.remote_addr().ip(),
+            bucket,
+        )
+        .await?;
+        if let Some(scope) = scope {
+            caller.require(scope)?;
+        }
+        Ok(Call { app, request, caller })
+    }
+
+    /// What handlers work with.
+    pub fn app(&self) -> &'a App {
+        self.app
+    }
+
+    /// Who calls.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// A transaction of the caller.
+    pub async fn begin(&self) -> Result<Tx> {
+        self.app.store.begin(&self.caller).await
+    }
+
+    /// Ends the transaction: what failed is undone.
+    pub async fn end<T>(&self, tx: Tx, outcome: Result<T>) -> Result<T> {
+        match outcome {
+            Ok(value) => {
+                tx.commit().await?;
+                Ok(value)
+            }
+            Err(error) => {
+                tx.rollback().await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Begins a POST that honours `Idempotency-Key`.
+    pub async fn post<B, D: Documented>(
+        &self,
+        key: IdempotencyKey,
+        body: &mut Json<B>,
+    ) -> Result<Write<D>> {
+        limits::begin(&self.app.store, &self.caller, self.request, key, body).await
+    }
+}

@@ -1,0 +1,387 @@
+//! The team's memory (contract B4): notes, and semantic search over them.
+
+use super::spaces::{MAX_LIMIT, MAX_TAG, check_tags, clean_tags, default_limit};
+use super::{Call, Ctx};
+use crate::auth::Scope;
+use crate::error::{Error, Result};
+use crate::http::reply::Recorded;
+use crate::http::{
+    Answer, Check, Created, IdempotencyKey, Issues, Json, NoContent, Ok200, Params, Reply,
+    Timestamp,
+};
+use crate::limits::Write;
+use crate::store::ids::{MemoryId, OrgId, SpaceId, UserId};
+use crate::store::memory as store;
+use crate::store::spaces;
+use dropshot::{Path, endpoint};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Longest note, in characters.
+pub const MAX_CONTENT: usize = 10_000;
+/// Longest query, in characters.
+pub const MAX_QUERY: usize = 10_000;
+/// Longest `sourceUrl`, in characters.
+pub const MAX_SOURCE_URL: usize = 2_048;
+
+/// Who sees a note: its author (`PRIVATE`), the members of its Space (`SPACE`), or everybody in the
+/// organization (`ORG`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum Visibility {
+    /// The author alone, whatever anybody's role.
+    Private,
+    /// The members of the Space.
+    Space,
+    /// Every member of the organization.
+    Org,
+}
+
+impl From<Visibility> for store::Visibility {
+    fn from(visibility: Visibility) -> Self {
+        match visibility {
+            Visibility::Private => store::Visibility::Private,
+            Visibility::Space => store::Visibility::Space,
+            Visibility::Org => store::Visibility::Org,
+        }
+    }
+}
+
+impl TryFrom<&str> for Visibility {
+    type Error = Error;
+    fn try_from(text: &str) -> Result<Self> {
+        match text {
+            "PRIVATE" => Ok(Visibility::Private),
+            "SPACE" => Ok(Visibility::Space),
+            "ORG" => Ok(Visibility::Org),
+            other => Err(Error::internal(format!("the database holds visibility {other}"))),
+        }
+    }
+}
+
+/// A note.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Memory {
+    /// The note's id.
+    id: MemoryId,
+    /// The organization that it belongs to.
+    organization_id: OrgId,
+    /// The Space that it belongs to; only with `SPACE`.
+    space_id: Option<SpaceId>,
+    /// Who wrote it.
+    author_user_id: UserId,
+    /// Who sees it.
+    visibility: Visibility,
+    /// What it says.
+    #[schemars(example = "example_content")]
+    content: String,
+    /// Words to find it by.
+    tags: Vec<String>,
+    /// Where it comes from.
+    source_url: Option<String>,
+    /// When it was written.
+    created_at: Timestamp,
+    /// When it was last changed.
+    updated_at: Option<Timestamp>,
+}
+
+fn example_content() -> &'static str {
+    "Staging deploys happen on Tuesdays; the release captain holds the lock."
+}
+
+impl TryFrom<store::Memory> for Memory {
+    type Error = Error;
+    fn try_from(memory: store::Memory) -> Result<Self> {
+        Ok(Memory {
+            visibility: memory.visibility.as_str().try_into()?,
+            id: memory.id,
+            organization_id: memory.org_id,
+            space_id: memory.space_id,
+            author_user_id: memory.author_user_id,
+            content: memory.content,
+            tags: memory.tags,
+            source_url: memory.source_url,
+            created_at: memory.created_at.into(),
+            updated_at: Some(memory.updated_at.into()),
+        })
+    }
+}
+
+/// One note.
+#[derive(Serialize, JsonSchema)]
+struct MemoryData {
+    /// The note.
+    memory: Memory,
+}
+
+/// Some notes.
+#[derive(Serialize, JsonSchema)]
+struct MemoryPage {
+    /// Newest first.
+    memories: Vec<Memory>,
+    /// How many notes match in all.
+    total: u32,
+}
+
+/// Which notes.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct MemoryFilter {
+    /// Only of this visibility; all that the caller can see otherwise.
+    visibility: Option<Visibility>,
+    /// Only the `SPACE` notes of this Space.
+    space_id: Option<SpaceId>,
+    /// Only notes with this tag.
+    #[schemars(length(min = 1, max = 50), example = "example_tag")]
+    tag: Option<String>,
+    /// Only notes by this author.
+    author_user_id: Option<UserId>,
+    /// Only notes older than this one: the id of the last note of the page before.
+    before: Option<MemoryId>,
+    /// At most so many.
+    #[serde(default = "default_limit")]
+    #[schemars(range(min = 1, max = 100))]
+    limit: u32,
+}
+
+fn example_tag() -> &'static str {
+    "deploys"
+}
+
+impl Check for MemoryFilter {
+    fn check(&self, issues: &mut Issues) {
+        issues.range("limit", self.limit.into(), 1..=MAX_LIMIT.into());
+        if let Some(tag) = &self.tag {
+            issues.length("tag", tag, 1..=MAX_TAG);
+        }
+    }
+}
+
+impl From<MemoryFilter> for store::Filter {
+    fn from(filter: MemoryFilter) -> Self {
+        store::Filter {
+            visibility: filter.visibility.map(Into::into),
+            space_id: filter.space_id,
+            tag: filter.tag,
+            author_user_id: filter.author_user_id,
+            before: filter.before,
+            limit: filter.limit.into(),
+        }
+    }
+}
+
+/// A new note.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct MemoryCreate {
+    /// What it says: plain text. It is embedded, and found by its meaning.
+    #[schemars(length(min = 1, max = 10_000), example = "example_content")]
+    content: String,
+    /// Who sees it.
+    visibility: Visibility,
+    /// The Space that it belongs to: required with `SPACE`, and only allowed there.
+    space_id: Option<SpaceId>,
+    /// Words to find it by: at most 20, of 1 to 50 characters each.
+    #[schemars(length(max = 20))]
+    tags: Option<Vec<String>>,
+    /// Where it comes from: an http or https URL.
+    #[schemars(length(max = 2_048), url, example = "example_url")]
+    source_url: Option<String>,
+}
+
+fn example_url() -> &'static str {
+    "https://wiki.example.com/deploys"
+}
+
+impl Check for MemoryCreate {
+    fn check(&self, issues: &mut Issues) {
+        // kept as it was sent, blanks at its ends included, but not if there is nothing else
+        let blank = self.content.trim().is_empty();
+        issues.length("content", if blank { "" } else { &self.content }, 1..=MAX_CONTENT);
+        match (self.visibility, &self.space_id) {
+            (Visibility::Space, None) => {
+                issues.add("spaceId", "required", "is required when visibility is SPACE");
+            }
+            (Visibility::Private | Visibility::Org, Some(_)) => {
+                issues.add("spaceId", "not_allowed", "is only allowed when visibility is SPACE");
+            }
+            _ => {}
+        }
+        check_tags(issues, self.tags.as_deref().unwrap_or_default());
+        if let Some(url) = &self.source_url {
+            issues.length("sourceUrl", url, 0..=MAX_SOURCE_URL);
+            let parsed = url::Url::parse(url).ok();
+            if !parsed.is_some_and(|u| matches!(u.scheme(), "http" | "https") && u.has_host()) {
+                issues.add("sourceUrl", "invalid_url", "must be an http or https URL");
+            }
+        }
+    }
+}
+
+impl From<MemoryCreate> for store::NewMemory {
+    fn from(new: MemoryCreate) -> Self {
+        store::NewMemory {
+            visibility: new.visibility.into(),
+            space_id: new.space_id,
+            content: new.content,
+            tags: clean_tags(new.tags),
+            source_url: new.source_url,
+        }
+    }
+}
+
+/// What to look for.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct MemorySearch {
+    /// A question, or words.
+    #[schemars(length(min = 1, max = 10_000), example = "example_query")]
+    query: String,
+    /// Only among the `SPACE` notes of this Space.
+    space_id: Option<SpaceId>,
+    /// At most so many results.
+    #[serde(default = "default_limit")]
+    #[schemars(range(min = 1, max = 100))]
+    limit: u32,
+}
+
+fn example_query() -> &'static str {
+    "when do we deploy to staging?"
+}
+
+impl Check for MemorySearch {
+    fn check(&self, issues: &mut Issues) {
+        issues.length("query", self.query.trim(), 1..=MAX_QUERY);
+        issues.range("limit", self.limit.into(), 1..=MAX_LIMIT.into());
+    }
+}
+
+/// A note that was found.
+#[derive(Serialize, JsonSchema)]
+struct MemoryHit {
+    /// The note.
+    memory: Memory,
+    /// How well it fits, relative to the other results.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    score: f64,
+}
+
+/// What was found.
+#[derive(Serialize, JsonSchema)]
+struct MemoryResults {
+    /// Best first.
+    results: Vec<MemoryHit>,
+    /// The embedding model is not available: these were found by their words alone.
+    degraded: bool,
+}
+
+/// A note by id.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct MemoryPath {
+    /// The note's id.
+    #[schemars(with = "MemoryId")]
+    memory_id: String,
+}
+
+/// List notes
+///
+/// The notes that the caller can see, newest first: his own private ones, those of his Spaces, and
+/// the organization's. `before` pages through them.
+#[endpoint { method = GET, path = "/api/memory", tags = ["Memory"], operation_id = "memory_list" }]
+pub(super) async fn memory_list(
+    ctx: Ctx,
+    query: Params<MemoryFilter>,
+) -> Answer<Ok200<MemoryPage>> {
+    let call = Call::reading(&ctx, Scope::MemoryRead).await?;
+    let filter = query.into_inner()?.into();
+    let mut tx = call.begin().await?;
+    let outcome = store::list(&mut tx, &filter).await;
+    let (memories, total) = call.end(tx, outcome).await?;
+    Reply::ok(MemoryPage {
+        memories: memories.into_iter().map(Memory::try_from).collect::<Result<_>>()?,
+        total: u32::try_from(total).unwrap_or(u32::MAX),
+    })
+}
+
+/// Write a note
+///
+/// `PRIVATE` notes are for their author alone. `SPACE` notes need membership in the Space, as more
+/// than a VIEWER. `ORG` notes are for every member of the organization.
+#[endpoint { method = POST, path = "/api/memory", tags = ["Memory"], operation_id = "memory_create" }]
+pub(super) async fn memory_create(
+    ctx: Ctx,
+    key: IdempotencyKey,
+    mut body: Json<MemoryCreate>,
+) -> Answer<Created<MemoryData>> {
+    let call = Call::writing(&ctx, Scope::MemoryWrite).await?;
+    // before the transaction: embedding takes longer than everything else together, and a
+    // connection of the pool is not to wait for it
+    let vectors = match body.peek() {
+        Some(new) => call.app().search.embed_note(&new.content).await?,
+        None => None,
+    };
+    let mut first = match call.post(key, &mut body).await? {
+        Write::Replay(reply) => return Ok(reply),
+        Write::First(first) => first,
+    };
+    let outcome: Result<Recorded> = async {
+        let new = body.into_inner()?.into();
+        let embedded = vectors.as_ref().map(|v| v.embedded());
+        let memory = store::create(&mut first.tx, &new, embedded.as_ref()).await?;
+        let location = format!("{}/memory/{}", super::PREFIX, memory.id);
+        Recorded::envelope::<Created<MemoryData>>(
+            MemoryData { memory: memory.try_into()? },
+            Some(location),
+        )
+    }
+    .await;
+    first.finish(outcome).await
+}
+
+/// Delete a note
+///
+/// For good. Its author may; a `SPACE` note also the Space's OWNER and EDITOR, an `ORG` note also
+/// the organization's OWNER and ADMIN.
+#[endpoint { method = DELETE, path = "/api/memory/{memoryId}", tags = ["Memory"], operation_id = "memory_delete" }]
+pub(super) async fn memory_delete(ctx: Ctx, path: Path<MemoryPath>) -> Answer<NoContent> {
+    let call = Call::writing(&ctx, Scope::MemoryWrite).await?;
+    let id = path.into_inner().memory_id.parse().map_err(|_| Error::not_found("memory"))?;
+    let mut tx = call.begin().await?;
+    let outcome = store::delete(&mut tx, &id).await;
+    call.end(tx, outcome).await?;
+    Reply::no_content()
+}
+
+/// Search notes
+///
+/// By meaning and by words, among the notes that the caller can see, best first. Counts as a read.
+/// `spaceId` restricts the search to that Space's notes.
+#[endpoint { method = POST, path = "/api/memory/search", tags = ["Memory"], operation_id = "memory_search" }]
+pub(super) async fn memory_search(
+    ctx: Ctx,
+    body: Json<MemorySearch>,
+) -> Answer<Ok200<MemoryResults>> {
+    let call = Call::reading(&ctx, Scope::MemoryRead).await?;
+    let MemorySearch { query, space_id, limit } = body.into_inner()?;
+    let query = query.trim();
+    let search = &call.app().search;
+    let embedding = search.embed_query(query).await?;
+    let mut tx = call.begin().await?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let outcome = async {
+        if let Some(space) = &space_id {
+            spaces::view(&mut tx, space).await?;
+        }
+        search.search(&mut tx, query, embedding.as_ref(), space_id.as_ref(), limit).await
+    }
+    .await;
+    let found = call.end(tx, outcome).await?;
+    let results = found
+        .hits
+        .into_iter()
+        .map(|hit| Ok(MemoryHit { memory: hit.memory.try_into()?, score: hit.score }))
+        .collect::<Result<_>>()?;
+    Reply::ok(MemoryResults { results, degraded: found.degraded })
+}

@@ -1,0 +1,345 @@
+//! Sessions (contract B2): conversations in a Space.
+
+use super::spaces::MAX_SLUG;
+use super::{Call, Ctx};
+use crate::auth::Scope;
+use crate::error::{Error, Result};
+use crate::http::reply::Recorded;
+use crate::http::{
+    Answer, Check, Created, IdempotencyKey, Issues, Json, NoContent, Ok200, Reply, Timestamp,
+};
+use crate::limits::Write;
+use crate::store::ids::{SessionId, SpaceId, UserId};
+use crate::store::{sessions as store, spaces};
+use dropshot::{Path, endpoint};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Longest title, in characters.
+pub const MAX_TITLE: usize = 255;
+/// Longest description, in characters.
+pub const MAX_DESCRIPTION: usize = 1_000;
+/// Longest name of a model, in characters.
+pub const MAX_MODEL: usize = 100;
+/// Most participants that a request may name.
+pub const MAX_PARTICIPANTS: usize = 100;
+
+/// What can be mentioned in a session, and so can be its default (contract B3).
+pub const AGENTS: [&str; 12] = [
+    "ai",
+    "claude",
+    "sonnet",
+    "opus",
+    "haiku",
+    "gpt-5",
+    "gpt-4o",
+    "gpt-4o-mini",
+    "gemini",
+    "gemini-pro",
+    "github",
+    "notion",
+];
+
+/// Agents that are models: what `model` may name for `defaultAgent` to follow it.
+const MODELS: [&str; 9] =
+    ["claude", "sonnet", "opus", "haiku", "gpt-5", "gpt-4o", "gpt-4o-mini", "gemini", "gemini-pro"];
+
+/// A conversation.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Session {
+    /// The session's id.
+    id: SessionId,
+    /// The Space that it belongs to.
+    space_id: SpaceId,
+    /// Its title; a new session is given it as `name`.
+    #[schemars(example = "example_title")]
+    title: String,
+    /// What it is about.
+    description: Option<String>,
+    /// The agent or model that answers unless a message mentions another.
+    default_agent: Option<String>,
+    /// The session's default model.
+    model: Option<String>,
+    /// Who takes part, by user id; the one who made it always does.
+    participant_user_ids: Vec<UserId>,
+    /// Who made it.
+    created_by_user_id: UserId,
+    /// When it was made.
+    created_at: Timestamp,
+    /// When it was last changed.
+    updated_at: Option<Timestamp>,
+    /// When it was archived; `null` while it is live.
+    archived_at: Option<Timestamp>,
+}
+
+fn example_title() -> &'static str {
+    "Postgres upgrade"
+}
+
+impl From<store::Session> for Session {
+    fn from(session: store::Session) -> Self {
+        Session {
+            id: session.id,
+            space_id: session.space_id,
+            title: session.title.unwrap_or_else(|| store::UNTITLED.to_owned()),
+            description: session.description,
+            default_agent: session.default_agent,
+            model: session.model,
+            participant_user_ids: session.participant_user_ids,
+            created_by_user_id: session.created_by_user_id,
+            created_at: session.created_at.into(),
+            updated_at: Some(session.updated_at.into()),
+            archived_at: session.archived_at.map(Timestamp::from),
+        }
+    }
+}
+
+/// One session.
+#[derive(Serialize, JsonSchema)]
+struct SessionData {
+    /// The session.
+    session: Session,
+}
+
+/// The sessions of a Space.
+#[derive(Serialize, JsonSchema)]
+struct SessionList {
+    /// Every live session, most recently updated first.
+    sessions: Vec<Session>,
+}
+
+/// A Space by slug.
+#[derive(Deserialize, JsonSchema)]
+struct SpacePath {
+    /// The Space's slug.
+    #[schemars(length(min = 1, max = 100), example = "example_slug")]
+    slug: String,
+}
+
+/// A session of a Space.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct SessionPath {
+    /// The Space's slug.
+    #[schemars(length(min = 1, max = 100), example = "example_slug")]
+    slug: String,
+    /// The session's id.
+    #[schemars(with = "SessionId")]
+    session_id: String,
+}
+
+fn example_slug() -> &'static str {
+    "platform-team"
+}
+
+/// A new session.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct SessionCreate {
+    /// Its title.
+    #[schemars(length(min = 1, max = 255), example = "example_title")]
+    name: String,
+    /// What it is about.
+    #[schemars(length(max = 1_000))]
+    description: Option<String>,
+    /// Who takes part besides the caller, by user id: members of the Space.
+    #[schemars(length(max = 100))]
+    participant_user_ids: Option<Vec<UserId>>,
+    /// The slug of the agent or model that answers by default, for example `claude` or `ai`.
+    #[schemars(length(min = 1, max = 100), example = "example_agent")]
+    default_agent: Option<String>,
+}
+
+fn example_agent() -> &'static str {
+    "claude"
+}
+
+impl Check for SessionCreate {
+    fn check(&self, issues: &mut Issues) {
+        issues.length("name", self.name.trim(), 1..=MAX_TITLE);
+        issues.length(
+            "description",
+            self.description.as_deref().unwrap_or_default(),
+            0..=MAX_DESCRIPTION,
+        );
+        let participants = self.participant_user_ids.as_deref().unwrap_or_default();
+        issues.count("participantUserIds", participants.len(), MAX_PARTICIPANTS);
+        if let Some(agent) = &self.default_agent
+            && !AGENTS.contains(&agent.as_str())
+        {
+            issues.add(
+                "defaultAgent",
+                "unknown_agent",
+                format!("must be one of {}", AGENTS.join(", ")),
+            );
+        }
+    }
+}
+
+impl From<SessionCreate> for store::NewSession {
+    fn from(new: SessionCreate) -> Self {
+        store::NewSession {
+            title: new.name.trim().to_owned(),
+            description: new.description,
+            model: new.default_agent.clone().filter(|agent| MODELS.contains(&agent.as_str())),
+            default_agent: new.default_agent,
+            participant_user_ids: new.participant_user_ids.unwrap_or_default(),
+        }
+    }
+}
+
+/// What to change; what is absent stays.
+#[derive(Deserialize, JsonSchema)]
+struct SessionUpdate {
+    /// The new title.
+    #[schemars(length(min = 1, max = 255), example = "example_title")]
+    title: Option<String>,
+    /// The new default model. `defaultAgent` follows when it names one that can be mentioned.
+    #[schemars(length(min = 1, max = 100), example = "example_agent")]
+    model: Option<String>,
+}
+
+impl Check for SessionUpdate {
+    fn check(&self, issues: &mut Issues) {
+        if let Some(title) = &self.title {
+            issues.length("title", title.trim(), 1..=MAX_TITLE);
+        }
+        if let Some(model) = &self.model {
+            issues.length("model", model.trim(), 1..=MAX_MODEL);
+        }
+    }
+}
+
+impl From<SessionUpdate> for store::Change {
+    fn from(change: SessionUpdate) -> Self {
+        let model = change.model.map(|model| model.trim().to_owned());
+        store::Change {
+            title: change.title.map(|title| title.trim().to_owned()),
+            default_agent: model.clone().filter(|model| MODELS.contains(&model.as_str())),
+            model,
+        }
+    }
+}
+
+/// A slug that no Space can have is that of no Space.
+fn checked_slug(slug: String) -> Result<String> {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if (1..=MAX_SLUG).contains(&slug.len()) && slug.bytes().all(allowed) {
+        Ok(slug)
+    } else {
+        Err(Error::not_found("Space"))
+    }
+}
+
+impl SessionPath {
+    fn parse(self) -> Result<(String, SessionId)> {
+        let slug = checked_slug(self.slug)?;
+        Ok((slug, self.session_id.parse().map_err(|_| Error::not_found("session"))?))
+    }
+}
+
+/// List sessions
+///
+/// Every live session of the Space, most recently updated first. Archived ones are left out, and
+/// can still be viewed by id.
+#[endpoint { method = GET, path = "/api/spaces/{slug}/sessions", tags = ["Sessions"], operation_id = "session_list" }]
+pub(super) async fn session_list(ctx: Ctx, path: Path<SpacePath>) -> Answer<Ok200<SessionList>> {
+    let call = Call::reading(&ctx, Scope::SessionsRead).await?;
+    let slug = checked_slug(path.into_inner().slug)?;
+    let mut tx = call.begin().await?;
+    let outcome = async {
+        let (space, _) = spaces::view_by_slug(&mut tx, &slug).await?;
+        store::list(&mut tx, &space).await
+    }
+    .await;
+    let sessions = call.end(tx, outcome).await?;
+    Reply::ok(SessionList { sessions: sessions.into_iter().map(Session::from).collect() })
+}
+
+/// Create a session
+///
+/// Members of the Space may, except its VIEWERs. Participants must be members of the Space.
+#[endpoint { method = POST, path = "/api/spaces/{slug}/sessions", tags = ["Sessions"], operation_id = "session_create" }]
+pub(super) async fn session_create(
+    ctx: Ctx,
+    path: Path<SpacePath>,
+    key: IdempotencyKey,
+    mut body: Json<SessionCreate>,
+) -> Answer<Created<SessionData>> {
+    let call = Call::writing(&ctx, Scope::SessionsWrite).await?;
+    let mut first = match call.post(key, &mut body).await? {
+        Write::Replay(reply) => return Ok(reply),
+        Write::First(first) => first,
+    };
+    let outcome: Result<Recorded> = async {
+        let new = body.into_inner()?.into();
+        let slug = checked_slug(path.into_inner().slug)?;
+        let space = spaces::view_by_slug(&mut first.tx, &slug).await?;
+        let session = store::create(&mut first.tx, &space, &new).await?;
+        let location = format!("{}/spaces/{slug}/sessions/{}", super::PREFIX, session.id);
+        Recorded::envelope::<Created<SessionData>>(
+            SessionData { session: session.into() },
+            Some(location),
+        )
+    }
+    .await;
+    first.finish(outcome).await
+}
+
+/// View a session
+///
+/// By id, archived or not.
+#[endpoint { method = GET, path = "/api/spaces/{slug}/sessions/{sessionId}", tags = ["Sessions"], operation_id = "session_view" }]
+pub(super) async fn session_view(ctx: Ctx, path: Path<SessionPath>) -> Answer<Ok200<SessionData>> {
+    let call = Call::reading(&ctx, Scope::SessionsRead).await?;
+    let (slug, id) = path.into_inner().parse()?;
+    let mut tx = call.begin().await?;
+    let outcome = async {
+        let (space, _) = spaces::view_by_slug(&mut tx, &slug).await?;
+        store::view(&mut tx, &space, &id).await
+    }
+    .await;
+    let session = call.end(tx, outcome).await?;
+    Reply::ok(SessionData { session: session.into() })
+}
+
+/// Update a session
+///
+/// Its creator may, and the Space's OWNER and EDITOR. Without a change nothing happens.
+#[endpoint { method = PATCH, path = "/api/spaces/{slug}/sessions/{sessionId}", tags = ["Sessions"], operation_id = "session_update" }]
+pub(super) async fn session_update(
+    ctx: Ctx,
+    path: Path<SessionPath>,
+    body: Json<SessionUpdate>,
+) -> Answer<Ok200<SessionData>> {
+    let call = Call::writing(&ctx, Scope::SessionsWrite).await?;
+    let (slug, id) = path.into_inner().parse()?;
+    let change = body.into_inner()?.into();
+    let mut tx = call.begin().await?;
+    let outcome = async {
+        let space = spaces::view_by_slug(&mut tx, &slug).await?;
+        store::update(&mut tx, &space, &id, &change).await
+    }
+    .await;
+    let session = call.end(tx, outcome).await?;
+    Reply::ok(SessionData { session: session.into() })
+}
+
+/// Archive a session
+///
+/// It leaves the list and takes no more messages; it stays readable, and its messages remain for
+/// audit. Its creator may, and the Space's OWNER and EDITOR. Once more is no error.
+#[endpoint { method = DELETE, path = "/api/spaces/{slug}/sessions/{sessionId}", tags = ["Sessions"], operation_id = "session_archive" }]
+pub(super) async fn session_archive(ctx: Ctx, path: Path<SessionPath>) -> Answer<NoContent> {
+    let call = Call::writing(&ctx, Scope::SessionsWrite).await?;
+    let (slug, id) = path.into_inner().parse()?;
+    let mut tx = call.begin().await?;
+    let outcome = async {
+        let space = spaces::view_by_slug(&mut tx, &slug).await?;
+        store::archive(&mut tx, &space, &id).await
+    }
+    .await;
+    call.end(tx, outcome).await?;
+    Reply::no_content()
+}

@@ -1,0 +1,202 @@
+//! API keys (contract E4): `sk_live_`, 43 characters of randomness, 6 of checksum.
+
+use hmac::{Hmac, Mac};
+use rand::TryRngCore;
+use secrecy::{ExposeSecret, SecretBox, SecretString};
+use sha2::Sha256;
+use std::borrow::Cow;
+
+/// What every key begins with.
+pub const PREFIX: &str = "sk_live_";
+/// 32 random bytes in base 62.
+pub const RANDOM_DIGITS: usize = 43;
+/// CRC-32 of all that comes before, in base 62.
+pub const CHECKSUM_DIGITS: usize = 6;
+/// Characters of a whole key.
+pub const KEY_LENGTH: usize = PREFIX.len() + RANDOM_DIGITS + CHECKSUM_DIGITS;
+/// How much of a key may be shown again: the prefix and four characters.
+pub const DISPLAY_LENGTH: usize = PREFIX.len() + 4;
+
+const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// A key in clear: shown once, never stored, never logged.
+#[derive(Clone)]
+pub struct ApiKey(SecretString);
+
+impl std::fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ApiKey({}…)", self.display_prefix())
+    }
+}
+
+/// The text is not a key that this software ever made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an API key: mistyped or truncated")]
+pub struct NotAKey;
+
+/// Digits of a number, most significant first, padded to `width`.
+fn base62(bytes: &[u8], width: usize) -> String {
+    let mut number = bytes.to_vec();
+    let mut digits = vec![BASE62[0]; width];
+    for place in digits.iter_mut().rev() {
+        // long division by 62; the remainder is the next digit
+        let mut remainder = 0u32;
+        for byte in &mut number {
+            let value = remainder * 256 + u32::from(*byte);
+            *byte = (value / 62) as u8;
+            remainder = value % 62;
+        }
+        *place = BASE62[remainder as usize];
+    }
+    digits.into_iter().map(char::from).collect()
+}
+
+fn checksum(text: &str) -> String {
+    base62(&crc32fast::hash(text.as_bytes()).to_be_bytes(), CHECKSUM_DIGITS)
+}
+
+impl ApiKey {
+    /// A new key from the operating system's randomness.
+    pub fn generate() -> Result<Self, rand::rand_core::OsError> {
+        let mut random = [0u8; 32];
+        rand::rngs::OsRng.try_fill_bytes(&mut random)?;
+        let body = format!("{PREFIX}{}", base62(&random, RANDOM_DIGITS));
+        let checksum = checksum(&body);
+        Ok(ApiKey(format!("{body}{checksum}").into()))
+    }
+
+    /// Checks form and checksum, which costs no look-up.
+    pub fn parse(text: &str) -> Result<Self, NotAKey> {
+        let well_formed = text.len() == KEY_LENGTH
+            && text.starts_with(PREFIX)
+            && text[PREFIX.len()..].bytes().all(|b| b.is_ascii_alphanumeric());
+        if !well_formed {
+            return Err(NotAKey);
+        }
+        let (body, sum) = text.split_at(KEY_LENGTH - CHECKSUM_DIGITS);
+        if checksum(body) == sum { Ok(ApiKey(text.to_owned().into())) } else { Err(NotAKey) }
+    }
+
+    /// The key itself: for the one answer that shows it.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// What may be shown later, to tell keys apart.
+    pub fn display_prefix(&self) -> &str {
+        &self.expose()[..DISPLAY_LENGTH]
+    }
+}
+
+/// `text` for the log: of whatever looks like a key, only what may be shown stays.
+pub fn masked(text: &str) -> Cow<'_, str> {
+    if !text.contains(PREFIX) {
+        return Cow::Borrowed(text);
+    }
+    let mut parts = text.split(PREFIX);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(part.len());
+        let (key, rest) = part.split_at(end);
+        out.push_str(PREFIX);
+        out.push_str(&key[..key.len().min(DISPLAY_LENGTH - PREFIX.len())]);
+        out.push('…');
+        out.push_str(rest);
+    }
+    Cow::Owned(out)
+}
+
+/// The server's secret, under which keys are digested.
+pub struct KeySecret(SecretBox<[u8; 32]>);
+
+impl std::fmt::Debug for KeySecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeySecret(…)")
+    }
+}
+
+/// Separates this use of the operator's secret from every other.
+const DERIVATION: &[u8] = b"switchy api key digest v1";
+/// What is digested to tell whether two servers have the same secret.
+const CHECK: &[u8] = b"switchy api key secret check v1";
+
+fn mac(key: &[u8], message: &[u8]) -> [u8; 32] {
+    // HMAC takes a key of any length
+    let mut mac = match Hmac::<Sha256>::new_from_slice(key) {
+        Ok(mac) => mac,
+        Err(impossible) => unreachable!("{impossible}"),
+    };
+    mac.update(message);
+    mac.finalize().into_bytes().into()
+}
+
+impl KeySecret {
+    /// From whatever the operator or the database keeps.
+    pub fn derive(material: &[u8]) -> Self {
+        KeySecret(SecretBox::new(Box::new(mac(material, DERIVATION))))
+    }
+
+    /// What is stored of a key.
+    pub fn digest(&self, key: &ApiKey) -> [u8; 32] {
+        mac(self.0.expose_secret(), key.expose().as_bytes())
+    }
+
+    /// The same for two equal secrets, and tells nothing of them.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        mac(self.0.expose_secret(), CHECK)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_generated_key_has_the_documented_form_and_parses() {
+        let key = ApiKey::generate().expect("randomness");
+        assert_eq!(key.expose().len(), 57);
+        assert!(key.expose().starts_with("sk_live_"));
+        assert_eq!(ApiKey::parse(key.expose()).expect("parses").expose(), key.expose());
+    }
+
+    #[test]
+    fn debug_output_does_not_contain_the_key() {
+        let key = ApiKey::generate().expect("randomness");
+        assert!(!format!("{key:?}").contains(&key.expose()[..DISPLAY_LENGTH + 1]));
+    }
+
+    #[test]
+    fn a_masked_text_shows_no_more_than_the_display_prefix() {
+        let key = ApiKey::generate().expect("randomness");
+        let text = format!("/a/{0}/{0}?x=sk_live_ab ü", key.expose());
+        let shown = key.display_prefix();
+        assert_eq!(masked(&text), format!("/a/{shown}…/{shown}…?x=sk_live_ab… ü"));
+        assert_eq!(masked("/a/b"), "/a/b");
+    }
+
+    #[test]
+    fn the_digest_depends_on_the_secret() {
+        let key = ApiKey::generate().expect("randomness");
+        let (a, b) = (KeySecret::derive(b"a"), KeySecret::derive(b"b"));
+        assert_ne!(a.digest(&key), b.digest(&key));
+        assert_ne!(a.fingerprint(), b.fingerprint());
+        assert_eq!(a.digest(&key), KeySecret::derive(b"a").digest(&key));
+    }
+
+    proptest! {
+        #[test]
+        fn one_wrong_character_is_always_noticed(at in 8usize..57, replacement in "[0-9A-Za-z]") {
+            let key = ApiKey::generate().expect("randomness");
+            let mut text = key.expose().to_owned();
+            text.replace_range(at..=at, &replacement);
+            prop_assume!(text != key.expose());
+            prop_assert!(ApiKey::parse(&text).is_err());
+        }
+
+        #[test]
+        fn nothing_else_parses_or_panics(text in ".{0,80}") {
+            prop_assert!(ApiKey::parse(&text).is_err());
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! `doctor`: every part, one after the other, and what is wrong with it.
+
+use super::{Failed, Output, progress, say};
+use crate::config::{ModelConfig, StorageConfig};
+use crate::host::{self, Access, Database};
+use crate::runtime::Layout;
+use crate::store::{migrations, requirements};
+use clap::Args;
+use serde::Serialize;
+
+/// `switchy-server doctor`
+#[derive(Args)]
+pub(super) struct Doctor {
+    /// For people or for programs
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    output: Output,
+    #[command(flatten)]
+    storage: StorageConfig,
+    #[command(flatten)]
+    model: ModelConfig,
+}
+
+/// One part.
+#[derive(Serialize)]
+struct Finding {
+    part: &'static str,
+    ok: bool,
+    says: String,
+}
+
+#[derive(Default, Serialize)]
+struct Report {
+    findings: Vec<Finding>,
+}
+
+impl Report {
+    fn add<T, E: std::fmt::Display>(
+        &mut self,
+        part: &'static str,
+        outcome: Result<T, E>,
+        good: impl FnOnce(&T) -> String,
+    ) -> Option<T> {
+        let (ok, says) = match &outcome {
+            Ok(value) => (true, good(value)),
+            Err(error) => (false, error.to_string()),
+        };
+        self.findings.push(Finding { part, ok, says });
+        outcome.ok()
+    }
+}
+
+pub(super) async fn run(doctor: Doctor) -> Result<(), Failed> {
+    let mut report = Report::default();
+    let folders =
+        Layout::resolve(doctor.storage.data_dir.clone(), doctor.storage.cache_dir.clone());
+    report.add("folders", folders, |layout| {
+        format!("data {}, cache {}", layout.data_dir.display(), layout.cache_dir.display())
+    });
+    let opened = Database::open(&doctor.storage, Access::Shared, progress()).await;
+    let database = report.add("postgres", opened, |database| {
+        if database.is_embedded() { "embedded, running".into() } else { "DATABASE_URL".into() }
+    });
+    if let Some(database) = database {
+        let checked = requirements::check(&database.url).await;
+        report.add("versions", checked, |v| {
+            format!("PostgreSQL {}, pgvector {}", v.postgres, v.pgvector)
+        });
+        let state = migrations::state(&database.url).await;
+        report.add(
+            "schema",
+            state.map_err(|e| e.to_string()).and_then(|state| match state {
+                migrations::State::Current => Ok(()),
+                migrations::State::Pending(names) => Err(format!(
+                    "{} migrations have not run: run `switchy-server migrate`, or start the server",
+                    names.len()
+                )),
+            }),
+            |()| "up to date".into(),
+        );
+        report.add("stop", database.stop().await, |()| "done".into());
+        report.findings.retain(|f| f.part != "stop" || !f.ok);
+    }
+    let embedder = host::embedder(&doctor.storage, &doctor.model, progress()).await;
+    if let Some(embedder) = report.add("model", embedder, |e| e.model_id().to_owned())
+        && embedder.is_available()
+    {
+        let embedded = embedder.embed_query("Is the model well?").await;
+        report.add("embedding", embedded, |e| format!("{} dimensions", e.dense.as_slice().len()));
+    }
+    match doctor.output {
+        Output::Json => say(&format!("{}\n", serde_json::to_string_pretty(&report)?))?,
+        Output::Text => {
+            for finding in &report.findings {
+                let mark = if finding.ok { "ok  " } else { "FAIL" };
+                say(&format!("{mark}  {:<10} {}\n", finding.part, finding.says))?;
+            }
+        }
+    }
+    match report.findings.iter().filter(|f| !f.ok).count() {
+        0 => Ok(()),
+        1 => Err(Failed("1 part is not well".into())),
+        n => Err(Failed(format!("{n} parts are not well"))),
+    }
+}

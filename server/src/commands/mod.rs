@@ -1,0 +1,177 @@
+//! The commands of `switchy-server`.
+
+mod admin;
+mod doctor;
+mod openapi;
+mod serve;
+mod setup;
+
+use crate::config::{Config, LogConfig, StorageConfig};
+use crate::host::HostError;
+use crate::runtime::TerminalProgress;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// The Switchy workspace server.
+#[derive(Parser)]
+#[command(name = "switchy-server", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the API; without configuration with an embedded PostgreSQL and model
+    Serve(Box<Config>),
+    /// Download and build everything that the embedded default needs, and exit
+    Setup(setup::Setup),
+    /// Bring the database's schema up to date, and exit
+    Migrate(MigrateArgs),
+    /// Print the OpenAPI document
+    Openapi(openapi::OpenApi),
+    /// Make organizations, users and keys; works beside a running server
+    #[command(subcommand)]
+    Admin(admin::Admin),
+    /// Check every part and say what is wrong
+    Doctor(Box<doctor::Doctor>),
+}
+
+#[derive(clap::Args)]
+struct MigrateArgs {
+    #[command(flatten)]
+    storage: StorageConfig,
+    #[command(flatten)]
+    log: LogConfig,
+}
+
+/// How a command prints its result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// A sentence for standard error, and the exit code 1.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Failed(String);
+
+impl From<HostError> for Failed {
+    fn from(error: HostError) -> Self {
+        match error {
+            HostError::Store(error) => error.into(),
+            other => Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<crate::error::Error> for Failed {
+    fn from(error: crate::error::Error) -> Self {
+        match error {
+            // there is no log to look into: the operator is the one who asks
+            internal @ crate::error::Error::Internal(_) => {
+                let cause = std::error::Error::source(&internal).map(ToString::to_string);
+                Failed(cause.unwrap_or_else(|| internal.to_string()))
+            }
+            other => Failed(other.to_string()),
+        }
+    }
+}
+
+macro_rules! failed_from {
+    ($($error:ty),* $(,)?) => {
+        $(impl From<$error> for Failed {
+            fn from(error: $error) -> Self {
+                Failed(error.to_string())
+            }
+        })*
+    };
+}
+
+failed_from!(
+    crate::api::DescriptionError,
+    crate::server::StartError,
+    crate::store::ConnectError,
+    crate::store::migrations::MigrateError,
+    serde_json::Error,
+    std::io::Error,
+);
+
+fn progress() -> Arc<TerminalProgress> {
+    Arc::new(TerminalProgress::new())
+}
+
+/// Prints the result of a command.
+fn say(text: &str) -> Result<(), Failed> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // `| head` is no failure
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Makes an environment variable that is set but empty count as not set: container files and unit
+/// files write `NAME=` for that, and an empty secret must never become one.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &std::ffi::OsStr| std::env::var_os(name).is_some_and(|v| v.is_empty());
+    command
+        .mut_args(|argument| match argument.get_env().is_some_and(is_empty) {
+            true => argument.env(clap::builder::Resettable::Reset),
+            false => argument,
+        })
+        .mut_subcommands(without_empty_variables)
+}
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    let matches = without_empty_variables(Cli::command()).get_matches();
+    let command = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli.command,
+        Err(error) => error.exit(),
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start the async runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(async {
+        match command {
+            Command::Serve(config) => serve::run(*config).await,
+            Command::Setup(setup) => setup::run(setup).await,
+            Command::Migrate(args) => migrate(args).await,
+            Command::Openapi(command) => openapi::run(&command),
+            Command::Admin(command) => admin::run(command).await,
+            Command::Doctor(command) => doctor::run(*command).await,
+        }
+    });
+    // a blocking task that hangs must not keep the process
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed(sentence)) => {
+            eprintln!("error: {sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn migrate(args: MigrateArgs) -> Result<(), Failed> {
+    use crate::host::{Access, Database};
+    let database = Database::open(&args.storage, Access::Shared, progress()).await?;
+    crate::store::requirements::check(&database.url).await?;
+    let ran = crate::store::migrations::run(&database.url).await?;
+    database.stop().await?;
+    match ran.as_slice() {
+        [] => say("The schema is up to date.\n"),
+        names => say(&format!("Ran {}.\n", names.join(", "))),
+    }
+}

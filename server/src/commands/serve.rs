@@ -1,0 +1,183 @@
+//! `serve`: from nothing to a server that answers, and back.
+
+use super::{Failed, admin, progress, say};
+use crate::auth::KeySecret;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::host::{self, Access, Database, PoolConfig};
+use crate::limits::Limits;
+use crate::logging;
+use crate::profile::{self, Saved};
+use crate::server::{self, Running, ServerConfig};
+use crate::store::{Store, accounts};
+use slog::{Logger, info, warn};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Who owns an organization that nobody asked for.
+const FIRST_ORG: &str = "My team";
+/// The address of that OWNER.
+const FIRST_EMAIL: &str = "owner@localhost";
+/// What to do with a key that no profile holds.
+const LOG_IN: &str = "run: switchy login";
+
+pub(super) async fn run(config: Config) -> Result<(), Failed> {
+    let (log, _guard) = logging::logger(&config.log);
+    // from here on, a signal ends the start or the serving, and always what runs below
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let stop = async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    tokio::pin!(stop);
+
+    let database = tokio::select! {
+        database = Database::open(&config.storage, Access::Exclusive, progress()) => database?,
+        () = &mut stop => return Ok(()),
+    };
+    let outcome = serve(&config, &database, &log, stop.as_mut()).await;
+    let stopped = database.stop().await;
+    outcome?;
+    stopped?;
+    info!(log, "stopped");
+    Ok(())
+}
+
+async fn serve(
+    config: &Config,
+    database: &Database,
+    log: &Logger,
+    mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
+) -> Result<(), Failed> {
+    let starting = async {
+        let pool = PoolConfig {
+            size: config.pool_size,
+            timeout: config.pool_timeout,
+            statement_timeout: config.request_deadline,
+        };
+        let (store, versions) = database.store(pool, Clock::Database).await?;
+        info!(log, "database"; "postgres" => versions.postgres, "pgvector" => versions.pgvector,
+            "embedded" => database.is_embedded());
+        let secret = host::key_secret(&store, &config.storage).await?;
+        let embedder = host::embedder(&config.storage, &config.model, progress()).await?;
+        info!(log, "model"; "id" => embedder.model_id());
+        let running = listen(config, &store, secret, embedder, log)?;
+        first_run(config, database, &store, &running).await?;
+        Ok::<_, Failed>(running)
+    };
+    let running = tokio::select! {
+        running = starting => running?,
+        () = &mut stop => return Ok(()),
+        exit = database.exited() => return Err(Failed(exit.to_string())),
+    };
+    info!(log, "listening"; "url" => base_url(config, running.address()));
+    let failure = tokio::select! {
+        () = &mut stop => None,
+        exit = database.exited() => Some(Failed(exit.to_string())),
+    };
+    info!(log, "stopping"; "deadline_s" => config.shutdown_deadline.as_secs());
+    if !running.stop(config.shutdown_deadline).await {
+        warn!(log, "some requests did not end within the deadline");
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+fn listen(
+    config: &Config,
+    store: &Store,
+    secret: KeySecret,
+    embedder: std::sync::Arc<dyn crate::search::embedder::Embedder>,
+    log: &Logger,
+) -> Result<Running, Failed> {
+    let limits = Limits {
+        reads: config.reads_per_minute,
+        writes: config.writes_per_minute,
+        failures: config.failures_per_minute,
+    };
+    let app = server::app(store.clone(), embedder, secret, limits, log);
+    let server = ServerConfig {
+        bind: config.bind,
+        tls: config.tls_cert.clone().zip(config.tls_key.clone()),
+        request_deadline: config.request_deadline,
+        log: log.clone(),
+    };
+    Ok(server::start(app, &server)?)
+}
+
+/// Where people reach the API.
+fn base_url(config: &Config, address: SocketAddr) -> String {
+    if let Some(public) = &config.public_url {
+        return format!("{}/api", public.as_str().trim_end_matches('/'));
+    }
+    let scheme = if config.tls_cert.is_some() { "https" } else { "http" };
+    // what listens everywhere is reached here
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    format!("{scheme}://{}/api", SocketAddr::new(ip, address.port()))
+}
+
+/// On an empty embedded database: an organization, its OWNER, a key, and what to do with it.
+async fn first_run(
+    config: &Config,
+    database: &Database,
+    store: &Store,
+    running: &Running,
+) -> Result<(), Failed> {
+    if !database.is_embedded() {
+        return Ok(());
+    }
+    let mut tx = store.begin_system().await?;
+    let empty = accounts::is_empty(&mut tx).await?;
+    tx.commit().await?;
+    if !empty {
+        return Ok(());
+    }
+    let secret = host::key_secret(store, &config.storage).await?;
+    let made = admin::bootstrap(store, &secret, FIRST_ORG, FIRST_EMAIL).await?;
+    let url = base_url(config, running.address());
+    let saved = profile::default_folder()
+        .map(|folder| (profile::save(&folder, &url, &made.api_key), folder));
+    let (saved, profile) = match saved {
+        Some((Ok(Saved { name, is_current }), folder)) => {
+            let file = folder.join("config.toml");
+            let said =
+                format!("It is saved for the CLI as profile `{name}` in {}.", file.display());
+            (said, if is_current { String::new() } else { format!(" --profile {name}") })
+        }
+        Some((Err(error), _)) => {
+            (format!("It could not be saved for the CLI ({error}); {LOG_IN}"), String::new())
+        }
+        None => {
+            (format!("It could not be saved for the CLI (no home folder); {LOG_IN}"), String::new())
+        }
+    };
+    let switchy = format!("cargo run --release -q -p switchy-cli --{profile}");
+    say(&format!(
+        "
+Switchy is ready at {url}
+
+  organization  {organization}
+  owner         {owner}
+  API key       {key}
+
+The key is shown this once.
+{saved}
+
+Try, in another terminal:
+
+  {switchy} whoami
+  {switchy} memory add 'Staging deploys happen on Tuesdays.' --visibility ORG
+  {switchy} memory search 'when do we deploy?'
+
+",
+        organization = made.organization_slug,
+        owner = made.email,
+        key = made.api_key,
+    ))
+}

@@ -1,0 +1,164 @@
+//! Every setting: flag, environment variable, default.
+
+use clap::{Args, ValueEnum};
+use secrecy::SecretString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where the data is, shared by every command.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Storage")]
+pub struct StorageConfig {
+    /// Folder of the embedded PostgreSQL and of what the server keeps [default: the platform's
+    /// data folder; as root on Linux /var/lib/switchy]
+    #[arg(long, env = "SWITCHY_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Folder of downloaded PostgreSQL, ONNX Runtime and models, shared between data folders
+    /// [default: the platform's cache folder; as root on Linux /var/cache/switchy]
+    #[arg(long, env = "SWITCHY_CACHE_DIR", value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+
+    /// An existing PostgreSQL 15 or newer with pgvector 0.8.0 or newer, instead of the embedded
+    /// one: postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    pub database_url: Option<SecretString>,
+
+    /// Secret under which API keys are digested [default: a random one, kept in the database]
+    #[arg(long, env = "SWITCHY_SECRET_KEY", value_name = "TEXT", hide_env_values = true)]
+    pub secret_key: Option<SecretString>,
+}
+
+/// Where the embedding model is.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Search")]
+pub struct ModelConfig {
+    /// Folder of an embedding model of 384 dimensions (model.onnx, tokenizer.json, config.json),
+    /// instead of the downloaded one
+    #[arg(long, env = "SWITCHY_MODEL_DIR", value_name = "DIR")]
+    pub model_dir: Option<PathBuf>,
+
+    /// The ONNX Runtime library (1.24 or newer), instead of the downloaded one
+    #[arg(long, env = "ORT_DYLIB_PATH", value_name = "FILE")]
+    pub ort_dylib_path: Option<PathBuf>,
+
+    /// Threads that embed, each with a model of its own (about 100 MB) [default: the cores]
+    #[arg(long, env = "SWITCHY_EMBED_THREADS", value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub embed_threads: Option<u16>,
+
+    /// Run without a model: search finds words, not meaning
+    #[arg(long, env = "SWITCHY_LEXICAL_ONLY", value_parser = clap::builder::BoolishValueParser::new(),
+        num_args = 0..=1, default_value = "false", default_missing_value = "true")]
+    pub lexical_only: bool,
+}
+
+/// What goes to the log, and how.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Log")]
+pub struct LogConfig {
+    /// Least severe level that is logged
+    #[arg(long = "log", env = "SWITCHY_LOG", value_name = "LEVEL", default_value = "info")]
+    pub level: LogLevel,
+
+    /// For people or for programs (JSON lines)
+    #[arg(long, env = "SWITCHY_LOG_FORMAT", value_name = "FORMAT", default_value = "terminal")]
+    pub log_format: LogFormat,
+}
+
+/// Severity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// Defects.
+    Error,
+    /// What an operator should look at.
+    Warn,
+    /// One line a request.
+    Info,
+    /// Everything.
+    Debug,
+}
+
+/// Shape of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Text, coloured on a terminal.
+    Terminal,
+    /// One JSON object a line.
+    Json,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<u64>() {
+        Ok(n @ 1..=3600) => Ok(Duration::from_secs(n)),
+        _ => Err("expected whole seconds from 1 to 3600".into()),
+    }
+}
+
+/// Everything that `serve` can be told.
+#[derive(Args, Clone, Debug)]
+pub struct Config {
+    /// Address and port to listen on
+    #[arg(long, env = "SWITCHY_BIND", value_name = "ADDR:PORT", default_value = "127.0.0.1:3000")]
+    pub bind: SocketAddr,
+
+    /// Where people reach this server, if not at the address it listens on
+    #[arg(long, env = "SWITCHY_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<url::Url>,
+
+    /// Certificate chain (PEM) for HTTPS; goes with --tls-key
+    #[arg(long, env = "SWITCHY_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key (PEM) for HTTPS; goes with --tls-cert
+    #[arg(long, env = "SWITCHY_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Reads of one key in any 60 seconds; 0 means unlimited
+    #[arg(long, env = "SWITCHY_READS_PER_MINUTE", value_name = "N", default_value_t = 60,
+        value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub reads_per_minute: u32,
+
+    /// Writes of one key in any 60 seconds; 0 means unlimited
+    #[arg(long, env = "SWITCHY_WRITES_PER_MINUTE", value_name = "N", default_value_t = 20,
+        value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub writes_per_minute: u32,
+
+    /// Requests without a valid key from one address in any 60 seconds; 0 means unlimited
+    #[arg(long, env = "SWITCHY_FAILURES_PER_MINUTE", value_name = "N", default_value_t = 300,
+        value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub failures_per_minute: u32,
+
+    /// Most connections to PostgreSQL
+    #[arg(long, env = "SWITCHY_POOL_SIZE", value_name = "N", default_value_t = 16,
+        value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub pool_size: u32,
+
+    /// Seconds that a request may wait for a connection before it is answered 503
+    #[arg(long, env = "SWITCHY_POOL_TIMEOUT", value_name = "SECONDS", default_value = "3",
+        value_parser = seconds)]
+    pub pool_timeout: Duration,
+
+    /// Seconds that a request may take before it is answered 503
+    #[arg(long, env = "SWITCHY_REQUEST_DEADLINE", value_name = "SECONDS", default_value = "30",
+        value_parser = seconds)]
+    pub request_deadline: Duration,
+
+    /// Seconds that running requests get to end when the server stops
+    #[arg(long, env = "SWITCHY_SHUTDOWN_DEADLINE", value_name = "SECONDS", default_value = "10",
+        value_parser = seconds)]
+    pub shutdown_deadline: Duration,
+
+    /// Data and cache folders, or an existing PostgreSQL
+    #[command(flatten)]
+    pub storage: StorageConfig,
+
+    /// The embedding model
+    #[command(flatten)]
+    pub model: ModelConfig,
+
+    /// The log
+    #[command(flatten)]
+    pub log: LogConfig,
+}

@@ -1,0 +1,245 @@
+//! What can go wrong, without a transport: one enum, rendered once, at the edge.
+
+use chrono::{DateTime, Utc};
+use std::borrow::Cow;
+
+/// The result of everything that a request can ask for.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Seconds after which a caller may try again when the server itself is the bottleneck.
+pub const RETRY_AFTER_OVERLOAD: u32 = 2;
+
+/// One thing that is wrong with a request, and where.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Issue {
+    /// Where in the body (bare path) or query (begins with `query`).
+    pub path: Vec<Step>,
+    /// Stable and machine-readable, for example `too_long`.
+    pub code: &'static str,
+    /// For a person: completes a sentence that begins with the field's name.
+    pub message: String,
+}
+
+/// One step of an issue's path: a field's name or an index.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// A field's name, as the JSON has it.
+    Field(Cow<'static, str>),
+    /// An index into an array, from 0.
+    Index(usize),
+}
+
+impl From<&'static str> for Step {
+    fn from(name: &'static str) -> Self {
+        Step::Field(Cow::Borrowed(name))
+    }
+}
+
+impl From<String> for Step {
+    fn from(name: String) -> Self {
+        Step::Field(Cow::Owned(name))
+    }
+}
+
+impl From<usize> for Step {
+    fn from(index: usize) -> Self {
+        Step::Index(index)
+    }
+}
+
+/// Why a request was not carried out. Messages are for the caller; what only the operator may see
+/// is the `source` of [`Error::Internal`], which goes to the log.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request is well-formed, but these fields are not acceptable.
+    #[error("{}", describe(.0))]
+    Invalid(Vec<Issue>),
+    /// The request cannot be read at all: no JSON, a bad header, a broken path.
+    #[error("{0}")]
+    Malformed(Cow<'static, str>),
+    /// The body exceeds `limit` bytes.
+    #[error("the request body is larger than {limit} bytes")]
+    TooLarge {
+        /// The largest body that is read, in bytes.
+        limit: usize,
+    },
+    /// The body is not announced as JSON.
+    #[error("the request body must be sent as Content-Type: application/json")]
+    UnsupportedMediaType,
+    /// No key, or one that is unknown, revoked, expired or its user's no longer.
+    #[error("{0}")]
+    Unauthenticated(Cow<'static, str>),
+    /// The caller is known and may not do this.
+    #[error("{0}")]
+    Forbidden(Cow<'static, str>),
+    /// Absent, or invisible to the caller; the two are never told apart.
+    #[error("{0}")]
+    NotFound(Cow<'static, str>),
+    /// The route exists for other methods only.
+    #[error("this route does not answer {method}")]
+    MethodNotAllowed {
+        /// The method that was used.
+        method: String,
+        /// The value of the `Allow` header.
+        allow: String,
+    },
+    /// A duplicate, a race, or a transition that the resource's state does not allow.
+    #[error("{message}")]
+    Conflict {
+        /// What collided.
+        message: Cow<'static, str>,
+        /// Seconds, when waiting helps.
+        retry_after: Option<u32>,
+    },
+    /// The key's (or the address's) limit is spent.
+    #[error("rate limit of {limit} requests a minute exceeded; retry in {retry_after} s")]
+    RateLimited {
+        /// Requests a minute.
+        limit: u32,
+        /// When the next request will be let through.
+        reset_at: DateTime<Utc>,
+        /// The same in seconds from now, at least 1.
+        retry_after: u32,
+    },
+    /// Overloaded, shutting down, past the deadline, or the database is away.
+    #[error("{message}")]
+    Unavailable {
+        /// What is short.
+        message: Cow<'static, str>,
+        /// Seconds.
+        retry_after: u32,
+    },
+    /// A defect of ours. The caller learns the request id, the log everything else.
+    #[error("an unexpected error occurred; the request id identifies it in the server's log")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+fn describe(issues: &[Issue]) -> String {
+    match issues {
+        [] => "the request is not valid".into(),
+        [one] => format!("{} {}", display_path(&one.path), one.message),
+        [first, rest @ ..] => {
+            format!("{} {} (and {} more)", display_path(&first.path), first.message, rest.len())
+        }
+    }
+}
+
+fn display_path(path: &[Step]) -> String {
+    let mut out = String::new();
+    for step in path {
+        match step {
+            Step::Field(name) if out.is_empty() => out.push_str(name),
+            Step::Field(name) => {
+                out.push('.');
+                out.push_str(name);
+            }
+            Step::Index(i) => out.push_str(&format!("[{i}]")),
+        }
+    }
+    if out.is_empty() { "body".into() } else { out }
+}
+
+impl Error {
+    /// One field that is not acceptable.
+    pub fn invalid(
+        path: impl IntoIterator<Item = impl Into<Step>>,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
+        Error::Invalid(vec![Issue {
+            path: path.into_iter().map(Into::into).collect(),
+            code,
+            message: message.into(),
+        }])
+    }
+
+    /// The caller may not do this.
+    pub fn forbidden(message: impl Into<Cow<'static, str>>) -> Self {
+        Error::Forbidden(message.into())
+    }
+
+    /// `what` is absent or invisible; reads "no such {what}".
+    pub fn not_found(what: &str) -> Self {
+        Error::NotFound(Cow::Owned(format!("no such {what}")))
+    }
+
+    /// The state of things does not allow this.
+    pub fn conflict(message: impl Into<Cow<'static, str>>) -> Self {
+        Error::Conflict { message: message.into(), retry_after: None }
+    }
+
+    /// The server cannot do this now, but soon.
+    pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
+        Error::Unavailable { message: message.into(), retry_after: RETRY_AFTER_OVERLOAD }
+    }
+
+    /// A defect, with what led to it.
+    pub fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Error::Internal(source.into())
+    }
+
+    /// Whether the same request, sent again, is bound to fail the same way until somebody changes
+    /// something: such an answer is worth replaying.
+    pub fn is_deterministic(&self) -> bool {
+        match self {
+            Error::Invalid(_) | Error::Malformed(_) | Error::Forbidden(_) | Error::NotFound(_) => {
+                true
+            }
+            Error::Conflict { retry_after, .. } => retry_after.is_none(),
+            Error::TooLarge { .. }
+            | Error::UnsupportedMediaType
+            | Error::Unauthenticated(_)
+            | Error::MethodNotAllowed { .. }
+            | Error::RateLimited { .. }
+            | Error::Unavailable { .. }
+            | Error::Internal(_) => false,
+        }
+    }
+
+    /// The whole chain of causes, for the log.
+    pub fn chain(&self) -> String {
+        let mut out = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(c) = cause {
+            out.push_str(": ");
+            out.push_str(&c.to_string());
+            cause = c.source();
+        }
+        out
+    }
+}
+
+/// Why a statement could not be carried out, as a caller sees it: a database that is away or too
+/// slow is a 503, everything else is a defect.
+impl From<diesel::result::Error> for Error {
+    fn from(error: diesel::result::Error) -> Self {
+        use diesel::result::{DatabaseErrorKind as Kind, Error as Diesel};
+        match &error {
+            Diesel::DatabaseError(Kind::ClosedConnection, _) | Diesel::BrokenTransactionManager => {
+                Error::unavailable("the database is not reachable at the moment")
+            }
+            Diesel::DatabaseError(Kind::SerializationFailure, _) => Error::Conflict {
+                message: "the same thing was changed at the same moment; try again".into(),
+                retry_after: Some(1),
+            },
+            Diesel::DatabaseError(_, info)
+                if info.message().contains("canceling statement due to statement timeout") =>
+            {
+                Error::unavailable("the database took too long")
+            }
+            Diesel::DatabaseError(_, info)
+                if ["terminating connection", "the database system is", "connection closed"]
+                    .iter()
+                    .any(|sign| info.message().contains(sign)) =>
+            {
+                Error::unavailable("the database is not reachable at the moment")
+            }
+            Diesel::QueryBuilderError(_) | Diesel::DeserializationError(_)
+                if error.to_string().contains("connection closed") =>
+            {
+                Error::unavailable("the database is not reachable at the moment")
+            }
+            _ => Error::internal(error),
+        }
+    }
+}

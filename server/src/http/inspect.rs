@@ -1,0 +1,184 @@
+//! Everything that is wrong with a body, since serde stops at the first.
+//!
+//! Walks the value along the schema that also documents it. What is missing, the schema tells; what
+//! has the wrong type, serde itself does: each part is read alone, with nothing beside it.
+
+use super::extract::described;
+use crate::error::{Issue, Step};
+use crate::store::ids::CUID_PATTERN;
+use schemars::schema::{InstanceType, Schema, SchemaObject, SingleOrVec};
+use schemars::{JsonSchema, Map};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Most violations that one answer lists: a hostile body must not be answered with one larger than
+/// itself.
+pub const MAX_ISSUES: usize = 100;
+/// Most parts of a body that are read alone.
+const MAX_PARTS: usize = 2_000;
+
+/// What is wrong with `value` as a `T`: types and missing fields.
+pub(super) fn inspect<T: DeserializeOwned + JsonSchema>(value: &Value) -> Vec<Issue> {
+    let root = schemars::r#gen::SchemaGenerator::default().into_root_schema_for::<T>();
+    let mut inspection = Inspection {
+        definitions: &root.definitions,
+        read: |part| serde_path_to_error::deserialize::<_, T>(part).err(),
+        parts_left: MAX_PARTS,
+        at: Vec::new(),
+        issues: Vec::new(),
+    };
+    inspection.look(value, &root.schema);
+    inspection.issues
+}
+
+/// `value` with stand-ins for the required fields that it lacks, so that the rest of it can be
+/// checked. One that takes a few words only takes a different one in each; what is wrong with the
+/// rest is wrong whichever it would have been.
+pub(super) fn completed<T: JsonSchema>(value: &Value) -> Vec<Value> {
+    let root = schemars::r#gen::SchemaGenerator::default().into_root_schema_for::<T>();
+    let (Some(object), Some(fields)) = (&root.schema.object, value.as_object()) else {
+        return Vec::new();
+    };
+    let lacking = object
+        .required
+        .iter()
+        .filter(|name| !fields.contains_key(*name))
+        .filter_map(|name| {
+            let schema = resolve(&root.definitions, object.properties.get(name)?)?;
+            Some((name.clone(), stand_ins(&root.definitions, schema)))
+        })
+        .collect::<Vec<_>>();
+    let ways = lacking.iter().map(|(_, values)| values.len()).max().unwrap_or(1);
+    (0..ways)
+        .map(|way| {
+            let mut whole = fields.clone();
+            for (name, values) in &lacking {
+                if let Some(value) = values.get(way).or(values.last()) {
+                    whole.insert(name.clone(), value.clone());
+                }
+            }
+            Value::Object(whole)
+        })
+        .collect()
+}
+
+/// Values that a schema accepts: every word of a closed set, else the emptiest one.
+fn stand_ins(definitions: &Map<String, Schema>, schema: &SchemaObject) -> Vec<Value> {
+    let parts = schema.subschemas.as_ref().and_then(|s| s.one_of.as_ref()).into_iter().flatten();
+    let parts = parts.filter_map(|part| resolve(definitions, part));
+    let words = parts.chain([schema]).filter_map(|part| part.enum_values.clone()).flatten();
+    let words = words.collect::<Vec<_>>();
+    if !words.is_empty() {
+        return words;
+    }
+    let id = schema.string.as_ref().and_then(|s| s.pattern.as_deref()) == Some(CUID_PATTERN);
+    match &schema.instance_type {
+        Some(SingleOrVec::Single(kind)) => vec![match **kind {
+            InstanceType::String if id => format!("c{:024}", 0).into(),
+            InstanceType::String => "".into(),
+            InstanceType::Integer | InstanceType::Number => 0.into(),
+            InstanceType::Boolean => false.into(),
+            InstanceType::Array => Value::Array(Vec::new()),
+            InstanceType::Object => Value::Object(serde_json::Map::new()),
+            InstanceType::Null => Value::Null,
+        }],
+        _ => Vec::new(),
+    }
+}
+
+type Refusal = serde_path_to_error::Error<serde_json::Error>;
+
+/// The schema itself, behind references and the `null` that an optional field also takes.
+fn resolve<'a>(
+    definitions: &'a Map<String, Schema>,
+    schema: &'a Schema,
+) -> Option<&'a SchemaObject> {
+    let Schema::Object(schema) = schema else { return None };
+    if let Some(reference) = &schema.reference {
+        let name = reference.strip_prefix("#/definitions/")?;
+        return resolve(definitions, definitions.get(name)?);
+    }
+    let parts = schema.subschemas.as_ref().and_then(|s| s.any_of.as_ref().or(s.all_of.as_ref()));
+    let structured = parts.and_then(|parts| {
+        let mut parts = parts.iter().filter_map(|part| resolve(definitions, part));
+        parts
+            .find(|part| part.object.is_some() || part.array.is_some() || part.subschemas.is_some())
+    });
+    Some(structured.unwrap_or(schema))
+}
+
+struct Inspection<'a> {
+    definitions: &'a Map<String, Schema>,
+    read: fn(&Value) -> Option<Refusal>,
+    parts_left: usize,
+    at: Vec<Step>,
+    issues: Vec<Issue>,
+}
+
+impl<'a> Inspection<'a> {
+    fn look(&mut self, value: &Value, schema: &'a SchemaObject) {
+        if self.parts_left == 0 || self.issues.len() >= MAX_ISSUES {
+            return;
+        }
+        self.parts_left -= 1;
+        if let Some(issue) = self.wrong_type(value) {
+            self.issues.push(issue);
+            return;
+        }
+        match value {
+            Value::Object(fields) => {
+                let Some(object) = &schema.object else { return };
+                let given = |name: &str| fields.get(name).is_some_and(|field| !field.is_null());
+                for name in object.required.iter().filter(|name| !given(name)) {
+                    let mut path = self.at.clone();
+                    path.push(Step::from(name.clone()));
+                    self.issues.push(Issue {
+                        path,
+                        code: "required",
+                        message: "is required".into(),
+                    });
+                }
+                for (name, field) in fields.iter().filter(|(name, _)| given(name)) {
+                    let described =
+                        object.properties.get(name).or(object.additional_properties.as_deref());
+                    self.descend(Step::from(name.clone()), field, described);
+                }
+            }
+            Value::Array(elements) => {
+                let items = schema.array.as_ref().and_then(|array| array.items.as_ref());
+                let Some(SingleOrVec::Single(items)) = items else { return };
+                for (i, element) in elements.iter().enumerate() {
+                    self.descend(Step::Index(i), element, Some(&**items));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn descend(&mut self, step: Step, value: &Value, schema: Option<&'a Schema>) {
+        // an unknown field is ignored
+        let resolved = schema.and_then(|schema| resolve(self.definitions, schema));
+        let Some(schema) = resolved else { return };
+        self.at.push(step);
+        self.look(value, schema);
+        self.at.pop();
+    }
+
+    /// What serde says of `value` at this place, without what lies below or beside it.
+    fn wrong_type(&self, value: &Value) -> Option<Issue> {
+        let hollow = match value {
+            Value::Array(_) => Value::Array(Vec::new()),
+            Value::Object(_) => Value::Object(serde_json::Map::new()),
+            scalar => scalar.clone(),
+        };
+        let alone = self.at.iter().rev().fold(hollow, |inner, step| match step {
+            Step::Field(name) => Value::Object([(name.to_string(), inner)].into_iter().collect()),
+            Step::Index(_) => Value::Array(vec![inner]),
+        });
+        let refusal = (self.read)(&alone)?;
+        let (code, message) = described(&refusal.inner().to_string());
+        // what is missing, here or around, is no fault of this part
+        let here = refusal.path().iter().count() == self.at.len() && code == "invalid";
+        here.then(|| Issue { path: self.at.clone(), code, message })
+    }
+}

@@ -1,0 +1,135 @@
+//! Successful answers: a finished response, documented by its type.
+
+use super::envelope::{Envelope, Failure};
+use crate::error::{Error, Result};
+use dropshot::{
+    ApiEndpointResponse, Body, HttpError, HttpResponse, HttpResponseCreated, HttpResponseDeleted,
+    HttpResponseOk,
+};
+use http::{HeaderValue, Response, StatusCode, header};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::marker::PhantomData;
+
+/// What a handler returns: a documented answer, or a failure for the gateway to render.
+pub type Answer<T> = Result<Reply<T>, Failure>;
+
+/// How an answer is documented: its success status and its body.
+pub trait Documented: Send + Sync + 'static {
+    /// The status of a fresh (not replayed) answer.
+    const STATUS: StatusCode;
+    /// For the OpenAPI document.
+    fn metadata() -> ApiEndpointResponse;
+}
+
+/// 200, with `T` in the envelope.
+pub struct Ok200<T>(PhantomData<T>);
+/// 201, with `T` in the envelope.
+pub struct Created<T>(PhantomData<T>);
+/// 204, without a body.
+pub struct NoContent;
+
+impl<T: Serialize + JsonSchema + Send + Sync + 'static> Documented for Ok200<T> {
+    const STATUS: StatusCode = StatusCode::OK;
+    fn metadata() -> ApiEndpointResponse {
+        HttpResponseOk::<Envelope<T>>::response_metadata()
+    }
+}
+
+impl<T: Serialize + JsonSchema + Send + Sync + 'static> Documented for Created<T> {
+    const STATUS: StatusCode = StatusCode::CREATED;
+    fn metadata() -> ApiEndpointResponse {
+        HttpResponseCreated::<Envelope<T>>::response_metadata()
+    }
+}
+
+impl Documented for NoContent {
+    const STATUS: StatusCode = StatusCode::NO_CONTENT;
+    fn metadata() -> ApiEndpointResponse {
+        HttpResponseDeleted::response_metadata()
+    }
+}
+
+/// Status and body of an answer before it becomes a response: what an idempotency key records.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The JSON, byte for byte; empty for 204.
+    pub body: String,
+    /// The `Location` header of a created resource.
+    pub location: Option<String>,
+}
+
+impl Recorded {
+    /// `data` in the envelope, with `D`'s status.
+    pub fn envelope<D: Documented>(data: impl Serialize, location: Option<String>) -> Result<Self> {
+        let body = serde_json::to_string(&Envelope::new(data)).map_err(Error::internal)?;
+        Ok(Recorded { status: D::STATUS, body, location })
+    }
+
+    /// No body at all.
+    pub fn empty<D: Documented>() -> Self {
+        Recorded { status: D::STATUS, body: String::new(), location: None }
+    }
+
+    /// What the caller is told of `error`.
+    pub fn failure(error: &Error) -> Result<Self> {
+        let body = serde_json::to_string(&super::envelope::ErrorEnvelope::of(error))
+            .map_err(Error::internal)?;
+        Ok(Recorded { status: super::envelope::status_of(error), body, location: None })
+    }
+}
+
+/// A finished answer, documented as `D`.
+pub struct Reply<D> {
+    response: Response<Body>,
+    documented: PhantomData<D>,
+}
+
+impl<D: Documented> Reply<D> {
+    /// From what was recorded, just now or long ago.
+    pub fn from_recorded(recorded: Recorded) -> Self {
+        let mut response = if recorded.body.is_empty() {
+            Response::new(Body::empty())
+        } else {
+            let mut response = Response::new(Body::from(recorded.body));
+            let json = HeaderValue::from_static("application/json");
+            response.headers_mut().insert(header::CONTENT_TYPE, json);
+            response
+        };
+        *response.status_mut() = recorded.status;
+        if let Some(location) = recorded.location
+            && let Ok(location) = HeaderValue::from_str(&location)
+        {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        Reply { response, documented: PhantomData }
+    }
+}
+
+impl<T: Serialize + JsonSchema + Send + Sync + 'static> Reply<Ok200<T>> {
+    /// 200 with `data`.
+    pub fn ok(data: T) -> Answer<Ok200<T>> {
+        Ok(Reply::from_recorded(Recorded::envelope::<Ok200<T>>(data, None)?))
+    }
+}
+
+impl Reply<NoContent> {
+    /// 204.
+    pub fn no_content() -> Answer<NoContent> {
+        Ok(Reply::from_recorded(Recorded::empty::<NoContent>()))
+    }
+}
+
+impl<D: Documented> HttpResponse for Reply<D> {
+    fn to_result(self) -> Result<Response<Body>, HttpError> {
+        Ok(self.response)
+    }
+    fn response_metadata() -> ApiEndpointResponse {
+        D::metadata()
+    }
+    fn status_code(&self) -> StatusCode {
+        self.response.status()
+    }
+}

@@ -1,0 +1,78 @@
+//! What belongs to the request that is running: its id, the headers of its answer, the failure
+//! that the gateway will render. Task-local, so that nothing below has to carry it along.
+
+use dropshot::Body;
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use std::cell::RefCell;
+
+tokio::task_local! {
+    static SCOPE: Scope;
+}
+
+/// The state of one running request.
+pub struct Scope {
+    request_id: String,
+    headers: RefCell<HeaderMap>,
+    failure: RefCell<Option<Answered>>,
+    caller: RefCell<Option<String>>,
+}
+
+/// A rendered failure, and what the log says of it.
+pub struct Answered {
+    /// The complete answer.
+    pub response: Response<Body>,
+    /// The chain of causes; for the log only.
+    pub cause: String,
+}
+
+impl Scope {
+    /// For one request.
+    pub fn new(request_id: String) -> Self {
+        Scope {
+            request_id,
+            headers: RefCell::default(),
+            failure: RefCell::default(),
+            caller: RefCell::default(),
+        }
+    }
+}
+
+/// Runs `future` as the request that `scope` describes.
+pub async fn enter<F: Future>(scope: Scope, future: F) -> F::Output {
+    SCOPE.scope(scope, crate::trips::counted(future)).await
+}
+
+/// The running request's id; empty outside of one.
+pub fn request_id() -> String {
+    SCOPE.try_with(|s| s.request_id.clone()).unwrap_or_default()
+}
+
+/// Puts a header on the answer, whatever the answer will be.
+pub fn set_header(name: HeaderName, value: HeaderValue) {
+    let _ = SCOPE.try_with(|s| s.headers.borrow_mut().insert(name, value));
+}
+
+/// The headers set so far; leaves none.
+pub fn take_headers() -> HeaderMap {
+    SCOPE.try_with(|s| s.headers.take()).unwrap_or_default()
+}
+
+/// Leaves a failure for the gateway.
+pub fn answer_with(response: Response<Body>, cause: String) {
+    let _ = SCOPE.try_with(|s| *s.failure.borrow_mut() = Some(Answered { response, cause }));
+}
+
+/// The failure that a handler left, if any.
+pub fn take_failure() -> Option<Answered> {
+    SCOPE.try_with(|s| s.failure.take()).ok().flatten()
+}
+
+/// Names the caller for the log: the key's id, never the key.
+pub fn set_caller(key_id: &str) {
+    let _ = SCOPE.try_with(|s| *s.caller.borrow_mut() = Some(key_id.to_owned()));
+}
+
+/// Who calls, once known.
+pub fn caller() -> Option<String> {
+    SCOPE.try_with(|s| s.caller.borrow().clone()).ok().flatten()
+}

@@ -1,0 +1,19 @@
+//! The Switchy server as a library: what the binary starts, and what tests run in their own
+//! process.
+
+pub mod api;
+pub mod auth;
+pub mod clock;
+pub mod commands;
+pub mod config;
+pub mod error;
+pub mod host;
+pub mod http;
+pub mod limits;
+pub mod logging;
+pub mod profile;
+pub mod runtime;
+pub mod search;
+pub mod server;
+pub mod store;
+pub mod trips;

@@ -1,0 +1,7 @@
+//! Rate limits and idempotency: what a request costs, and whether it was answered before.
+
+mod idempotency;
+mod rate;
+
+pub use idempotency::{First, Write, begin};
+pub use rate::{Bucket, Limits, admit};

@@ -1,0 +1,87 @@
+//! Catches up with notes that have no vectors: written while the model was away, or by a server
+//! that died in between.
+
+use super::{Search, embedder::EmbedError};
+use crate::store::Store;
+use crate::store::ids::MemoryId;
+use crate::store::memory::{self, Embedded};
+use slog::Logger;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// Notes read at a time.
+const BATCH: i32 = 32;
+/// How often to look without being told, for notes that another server left.
+const INTERVAL: Duration = Duration::from_secs(600);
+/// Pause after a failure: the model or the database is away.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Wakes the task that catches up.
+#[derive(Clone, Default)]
+pub struct Backfill(Arc<Notify>);
+
+/// Why a round ended before everything was embedded.
+enum Interrupted {
+    Later,
+}
+
+impl Backfill {
+    /// There is something to do.
+    pub fn wake(&self) {
+        self.0.notify_one();
+    }
+
+    /// Embeds what is left over, for as long as the server runs.
+    pub async fn run(self, store: Store, search: Search, log: Logger) {
+        // notes that this model cannot embed, whatever is tried
+        let mut hopeless: Vec<MemoryId> = Vec::new();
+        loop {
+            let wait = match round(&store, &search, &mut hopeless, &log).await {
+                Ok(()) => INTERVAL,
+                Err(Interrupted::Later) => PAUSE,
+            };
+            let _ = tokio::time::timeout(wait, self.0.notified()).await;
+        }
+    }
+}
+
+async fn round(
+    store: &Store,
+    search: &Search,
+    hopeless: &mut Vec<MemoryId>,
+    log: &Logger,
+) -> Result<(), Interrupted> {
+    let embedder = search.embedder();
+    if !search.is_ready() {
+        return Ok(()); // no model, and none will come without a restart
+    }
+    loop {
+        let notes = memory::unembedded(store, embedder.model_id(), hopeless, BATCH)
+            .await
+            .map_err(|_| Interrupted::Later)?;
+        if notes.is_empty() {
+            return Ok(());
+        }
+        for note in notes {
+            match embedder.embed_note(&note.content).await {
+                Ok(embedding) => {
+                    let embedded = Embedded {
+                        note: &embedding,
+                        model_id: embedder.model_id(),
+                        sparse_model_id: embedder.sparse_model_id(),
+                    };
+                    memory::embed(store, &note, &embedded).await.map_err(|_| Interrupted::Later)?;
+                }
+                Err(EmbedError::Failed(error)) => {
+                    slog::warn!(log, "a note cannot be embedded";
+                        "memory_id" => %note.id, "error" => error);
+                    hopeless.push(note.id);
+                }
+                Err(EmbedError::Overloaded | EmbedError::Unavailable(_)) => {
+                    return Err(Interrupted::Later);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,493 @@
+//! Threads that each own their models and take work from one queue.
+
+use std::{
+    any::Any,
+    ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread::{self, JoinHandle},
+    vec,
+};
+
+use tokio::sync::oneshot;
+
+use super::{
+    EmbedError,
+    engine::NOTE_TERMS,
+    queue::{Queue, Request, Task},
+    vectors::{Dense, NoteEmbedding, Passage, QueryEmbedding, Sparse},
+};
+
+/// What a thread of the pool owns and computes with.
+pub(super) trait Engine: Send + 'static {
+    /// The vectors of a query.
+    fn query(&mut self, text: &str) -> Result<QueryEmbedding, EmbedError>;
+
+    /// Where to cut a note: at least one range of bytes.
+    fn passages(&mut self, text: &str) -> Result<Vec<Range<usize>>, EmbedError>;
+
+    /// The vectors of one passage.
+    fn passage(&mut self, text: &str) -> Result<(Dense, Option<Sparse>), EmbedError>;
+}
+
+/// The threads and the queue in front of them. Dropping it turns all waiting requests away, and
+/// returns when each thread has finished the passage it works on.
+pub(super) struct Pool {
+    queue: Arc<Queue<QueryWork, NoteWork>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Pool {
+    /// Starts `threads` threads (at least one), the first with `first`; each of the others calls
+    /// `again` for an engine of its own, as does one whose engine panicked.
+    ///
+    /// # Errors
+    /// [`EmbedError::Unavailable`] when the system starts no more threads.
+    pub(super) fn start<E: Engine>(
+        first: E,
+        again: impl Fn() -> Result<E, EmbedError> + Send + Sync + 'static,
+        threads: usize,
+        capacity: usize,
+    ) -> Result<Self, EmbedError> {
+        let again = Arc::new(again);
+        let mut first = Some(first);
+        let mut pool = Self { queue: Arc::new(Queue::new(capacity)), threads: Vec::new() };
+        for number in 0..threads.max(1) {
+            let worker = Worker { engine: first.take(), again: Arc::clone(&again) };
+            let queue = Arc::clone(&pool.queue);
+            let thread = thread::Builder::new()
+                .name(format!("embedder-{number}"))
+                .spawn(move || worker.run(&queue))
+                .map_err(|error| {
+                    EmbedError::Unavailable(format!("no thread could be started: {error}"))
+                })?;
+            pool.threads.push(thread);
+        }
+        Ok(pool)
+    }
+
+    /// Embeds a query.
+    pub(super) async fn query(&self, text: &str) -> Result<QueryEmbedding, EmbedError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue
+            .push_query(QueryWork { text: text.to_owned(), reply })
+            .map_err(|_| EmbedError::Overloaded)?;
+        answer.await.unwrap_or_else(|_| Err(shut_down()))
+    }
+
+    /// Embeds a note.
+    pub(super) async fn note(&self, text: &str) -> Result<NoteEmbedding, EmbedError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue
+            .push_note(NoteWork {
+                text: text.to_owned(),
+                ranges: None,
+                passages: Vec::new(),
+                sparse: None,
+                reply,
+            })
+            .map_err(|_| EmbedError::Overloaded)?;
+        answer.await.unwrap_or_else(|_| Err(shut_down()))
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.queue.close();
+        for thread in self.threads.drain(..) {
+            // A thread that ended by a panic has nothing left to wait for.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn shut_down() -> EmbedError {
+    EmbedError::Unavailable("the embedder has been shut down".into())
+}
+
+/// A query and where its answer goes.
+struct QueryWork {
+    text: String,
+    reply: oneshot::Sender<Result<QueryEmbedding, EmbedError>>,
+}
+
+impl Request for QueryWork {
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+}
+
+/// A note, how far it got, and where its answer goes.
+struct NoteWork {
+    text: String,
+    /// The passages still to do; `None` before the note has been cut.
+    ranges: Option<vec::IntoIter<Range<usize>>>,
+    passages: Vec<Passage>,
+    sparse: Option<Sparse>,
+    reply: oneshot::Sender<Result<NoteEmbedding, EmbedError>>,
+}
+
+impl Request for NoteWork {
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+}
+
+impl NoteWork {
+    /// Does one passage; says whether there are more.
+    fn advance(&mut self, engine: &mut impl Engine) -> Result<bool, EmbedError> {
+        let ranges = match &mut self.ranges {
+            Some(ranges) => ranges,
+            None => self.ranges.insert(engine.passages(&self.text)?.into_iter()),
+        };
+        if let Some(Range { start, end }) = ranges.next() {
+            let text = self.text.get(start..end).ok_or_else(|| {
+                EmbedError::Failed(format!("there is no passage at bytes {start}..{end}"))
+            })?;
+            let (dense, sparse) = engine.passage(text)?;
+            self.passages.push(Passage { start, end, dense });
+            self.sparse = match (self.sparse.take(), sparse) {
+                (Some(so_far), Some(more)) => Some(so_far.max(more)),
+                (one, other) => one.or(other),
+            };
+        }
+        Ok(ranges.len() > 0)
+    }
+
+    fn finish(self, outcome: Result<(), EmbedError>) {
+        let Self { passages, sparse, reply, .. } = self;
+        let embedding = outcome.map(|()| NoteEmbedding {
+            passages,
+            sparse: sparse.map(|terms| terms.top(NOTE_TERMS)),
+        });
+        // Whoever asked may have gone.
+        let _ = reply.send(embedding);
+    }
+}
+
+/// One thread: its engine, if it has one at the moment, and how to get another.
+struct Worker<E, F> {
+    engine: Option<E>,
+    again: Arc<F>,
+}
+
+impl<E: Engine, F: Fn() -> Result<E, EmbedError>> Worker<E, F> {
+    fn run(mut self, queue: &Queue<QueryWork, NoteWork>) {
+        loop {
+            // Before waiting, so that no request waits for it. A failure is reported by the next
+            // request, which tries again.
+            let _ = self.engine();
+            match queue.next() {
+                None => break,
+                Some(Task::Query(QueryWork { text, reply })) => {
+                    let _ = reply.send(self.call(|engine| engine.query(&text)));
+                }
+                // Passage by passage, so that a query waits for one of them and not for the note.
+                Some(Task::Note(mut note)) => match self.call(|engine| note.advance(engine)) {
+                    Ok(true) => queue.resume_note(note),
+                    Ok(false) => note.finish(Ok(())),
+                    Err(error) => note.finish(Err(error)),
+                },
+            }
+        }
+    }
+
+    fn engine(&mut self) -> Result<&mut E, EmbedError> {
+        match &mut self.engine {
+            Some(engine) => Ok(engine),
+            none => {
+                let engine = catch_unwind(AssertUnwindSafe(|| (self.again)()))
+                    .unwrap_or_else(|panic| Err(EmbedError::Unavailable(message(&*panic))))?;
+                Ok(none.insert(engine))
+            }
+        }
+    }
+
+    /// Runs `work`; after a panic the engine's state is unknown, and the next call gets a new one.
+    fn call<T>(
+        &mut self,
+        work: impl FnOnce(&mut E) -> Result<T, EmbedError>,
+    ) -> Result<T, EmbedError> {
+        let engine = self.engine()?;
+        catch_unwind(AssertUnwindSafe(|| work(engine))).unwrap_or_else(|panic| {
+            let broken = self.engine.take();
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(broken)));
+            Err(EmbedError::Failed(message(&*panic)))
+        })
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("the model panicked: {}", text.unwrap_or("no message"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::Future,
+        pin::pin,
+        sync::{
+            Mutex,
+            atomic::{AtomicUsize, Ordering},
+            mpsc,
+        },
+        task::{Context, Poll, Waker},
+    };
+
+    use super::{super::vectors::DIMENSIONS, *};
+
+    /// What the fake engines saw, and the gate that stops one in the middle of its work.
+    #[derive(Default)]
+    struct Lab {
+        seen: Mutex<Vec<String>>,
+        built: AtomicUsize,
+        broken: AtomicUsize,
+    }
+
+    impl Lab {
+        fn seen(&self) -> Vec<String> {
+            self.seen.lock().expect("no panic under the lock").clone()
+        }
+    }
+
+    /// Cuts at `|`, panics on `panic`, and on `gate` reports and waits to be released.
+    struct Fake {
+        lab: Arc<Lab>,
+        gate: Arc<Gate>,
+    }
+
+    /// `entered` is signalled by an engine at the gate, which then waits for `release`.
+    struct Gate {
+        entered: Mutex<mpsc::Sender<()>>,
+        release: Mutex<mpsc::Receiver<()>>,
+    }
+
+    fn gate() -> (Arc<Gate>, mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let (entered, at_gate) = mpsc::channel();
+        let (release, released) = mpsc::channel();
+        let gate = Gate { entered: Mutex::new(entered), release: Mutex::new(released) };
+        (Arc::new(gate), at_gate, release)
+    }
+
+    impl Fake {
+        fn see(&self, text: &str) {
+            self.lab.seen.lock().expect("no panic under the lock").push(text.to_owned());
+            match text {
+                "panic" => panic!("as asked"),
+                "gate" => {
+                    let entered = self.gate.entered.lock().expect("no panic under the lock");
+                    entered.send(()).expect("a test that waits");
+                    let release = self.gate.release.lock().expect("no panic under the lock");
+                    // A dropped sender releases, too.
+                    let _ = release.recv();
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn dense() -> Dense {
+        Dense::normalised(vec![1.0; DIMENSIONS]).expect("a direction")
+    }
+
+    impl Engine for Fake {
+        fn query(&mut self, text: &str) -> Result<QueryEmbedding, EmbedError> {
+            self.see(text);
+            Ok(QueryEmbedding { dense: dense(), sparse: None })
+        }
+
+        fn passages(&mut self, text: &str) -> Result<Vec<Range<usize>>, EmbedError> {
+            let mut start = 0;
+            Ok(text
+                .split_inclusive('|')
+                .map(|part| {
+                    let range = start..start + part.trim_end_matches('|').len();
+                    start += part.len();
+                    range
+                })
+                .collect())
+        }
+
+        fn passage(&mut self, text: &str) -> Result<(Dense, Option<Sparse>), EmbedError> {
+            self.see(text);
+            // One term a passage, heavier for longer passages.
+            let id = u32::from(text.as_bytes()[0]);
+            Ok((dense(), Some(Sparse::new(vec![(id, text.len() as f32)]))))
+        }
+    }
+
+    struct Test {
+        pool: Pool,
+        lab: Arc<Lab>,
+        at_gate: mpsc::Receiver<()>,
+        release: mpsc::Sender<()>,
+    }
+
+    /// A pool of one thread.
+    fn pool(capacity: usize) -> Test {
+        let lab = Arc::new(Lab::default());
+        let (gate, at_gate, release) = gate();
+        let build = {
+            let lab = Arc::clone(&lab);
+            move || {
+                lab.built.fetch_add(1, Ordering::SeqCst);
+                if lab.broken.load(Ordering::SeqCst) > 0 {
+                    return Err(EmbedError::Unavailable("the file is gone".into()));
+                }
+                Ok(Fake { lab: Arc::clone(&lab), gate: Arc::clone(&gate) })
+            }
+        };
+        let first = build().expect("an engine");
+        let pool = Pool::start(first, build, 1, capacity).expect("threads");
+        Test { pool, lab, at_gate, release }
+    }
+
+    /// Polls once: a request's place in the queue is taken when it is first polled.
+    fn enqueue<F: Future>(request: &mut std::pin::Pin<&mut F>) -> Poll<F::Output> {
+        request.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[tokio::test]
+    async fn a_note_is_embedded_passage_by_passage_and_its_terms_merged_by_maximum() {
+        let Test { pool, .. } = pool(8);
+        let note = pool.note("aa|b|aaaa").await.expect("an embedding");
+        let ranges: Vec<_> = note.passages.iter().map(|p| (p.start, p.end)).collect();
+        assert_eq!(ranges, [(0, 2), (3, 4), (5, 9)]);
+        let sparse = note.sparse.expect("terms");
+        assert_eq!(sparse.terms(), [(u32::from(b'a'), 4.0), (u32::from(b'b'), 1.0)]);
+    }
+
+    #[tokio::test]
+    async fn queries_overtake_notes_even_between_the_passages_of_one() {
+        let Test { pool, lab, at_gate, release } = pool(8);
+        let mut long = pin!(pool.note("gate|rest"));
+        assert!(enqueue(&mut long).is_pending());
+        at_gate.recv().expect("the note's first passage");
+        let mut other = pin!(pool.note("other"));
+        assert!(enqueue(&mut other).is_pending());
+        let mut query = pin!(pool.query("query"));
+        assert!(enqueue(&mut query).is_pending());
+        release.send(()).expect("a waiting engine");
+        let (long, other, query) = tokio::join!(long, other, query);
+        assert!(long.is_ok() && other.is_ok() && query.is_ok());
+        assert_eq!(lab.seen(), ["gate", "query", "rest", "other"]);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_is_reported_at_once() {
+        let Test { pool, at_gate, release, .. } = pool(1);
+        let mut busy = pin!(pool.query("gate"));
+        assert!(enqueue(&mut busy).is_pending());
+        at_gate.recv().expect("a busy thread");
+        let mut waiting = pin!(pool.query("waiting"));
+        assert!(enqueue(&mut waiting).is_pending());
+        assert_eq!(
+            enqueue(&mut pin!(pool.query("too much"))),
+            Poll::Ready(Err(EmbedError::Overloaded))
+        );
+        assert_eq!(
+            enqueue(&mut pin!(pool.note("too much"))),
+            Poll::Ready(Err(EmbedError::Overloaded))
+        );
+        release.send(()).expect("a waiting engine");
+        assert!(busy.await.is_ok() && waiting.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn work_nobody_waits_for_is_skipped() {
+        let Test { pool, lab, at_gate, release } = pool(8);
+        let mut busy = pin!(pool.query("gate"));
+        assert!(enqueue(&mut busy).is_pending());
+        at_gate.recv().expect("a busy thread");
+        for text in ["left", "gone"] {
+            assert!(enqueue(&mut pin!(pool.query(text))).is_pending());
+            assert!(enqueue(&mut pin!(pool.note(text))).is_pending());
+        }
+        release.send(()).expect("a waiting engine");
+        busy.await.expect("an embedding");
+        pool.note("last").await.expect("an embedding");
+        assert_eq!(lab.seen(), ["gate", "last"]);
+    }
+
+    #[tokio::test]
+    async fn a_note_whose_requester_leaves_in_the_middle_is_not_finished() {
+        let Test { pool, lab, at_gate, release } = pool(8);
+        {
+            let mut long = pin!(pool.note("gate|rest"));
+            assert!(enqueue(&mut long).is_pending());
+            at_gate.recv().expect("the note's first passage");
+        }
+        release.send(()).expect("a waiting engine");
+        pool.note("last").await.expect("an embedding");
+        assert_eq!(lab.seen(), ["gate", "last"]);
+    }
+
+    #[tokio::test]
+    async fn a_panic_fails_one_request_and_the_thread_goes_on_with_a_new_engine() {
+        let Test { pool, lab, .. } = pool(8);
+        let failed = Err(EmbedError::Failed("the model panicked: as asked".into()));
+        assert_eq!(pool.query("panic").await, failed);
+        pool.query("fine").await.expect("an embedding");
+        assert_eq!(lab.built.load(Ordering::SeqCst), 2);
+        let note = pool.note("a|panic|b").await.expect_err("a panic");
+        assert_eq!(note, EmbedError::Failed("the model panicked: as asked".into()));
+        pool.note("a|b").await.expect("an embedding");
+        assert_eq!(lab.built.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_cannot_be_loaded_again_is_unavailable_until_it_can() {
+        let Test { pool, lab, .. } = pool(8);
+        lab.broken.store(1, Ordering::SeqCst);
+        pool.query("panic").await.expect_err("a panic");
+        let unavailable = EmbedError::Unavailable("the file is gone".into());
+        assert_eq!(pool.query("fine").await, Err(unavailable));
+        lab.broken.store(0, Ordering::SeqCst);
+        pool.query("fine").await.expect("an embedding");
+    }
+
+    #[tokio::test]
+    async fn every_thread_gets_an_engine_and_all_work_is_answered() {
+        let lab = Arc::new(Lab::default());
+        let (gate, ..) = gate();
+        let build = {
+            let lab = Arc::clone(&lab);
+            move || Ok(Fake { lab: Arc::clone(&lab), gate: Arc::clone(&gate) })
+        };
+        let pool = Arc::new(Pool::start(build().expect("an engine"), build, 3, 400).expect("ok"));
+        let mut requests = tokio::task::JoinSet::new();
+        for number in 0..100 {
+            let pool = Arc::clone(&pool);
+            requests.spawn(async move {
+                let text = number.to_string();
+                pool.query(&text).await.is_ok() && pool.note(&text).await.is_ok()
+            });
+        }
+        assert!(requests.join_all().await.into_iter().all(|ok| ok));
+        assert_eq!(lab.seen().len(), 200);
+    }
+
+    #[tokio::test]
+    async fn dropping_the_pool_turns_the_waiting_away_and_joins_the_threads() {
+        let Test { pool, lab, at_gate, release } = pool(8);
+        let ask = |text: &str| {
+            let (reply, answer) = oneshot::channel();
+            let queued = pool.queue.push_query(QueryWork { text: text.to_owned(), reply });
+            assert!(queued.is_ok(), "room for {text}");
+            answer
+        };
+        let busy = ask("gate");
+        at_gate.recv().expect("a busy thread");
+        let waiting = ask("waiting");
+        let dropping = thread::spawn(move || drop(pool));
+        assert!(waiting.await.is_err(), "turned away, not answered");
+        release.send(()).expect("a waiting engine");
+        dropping.join().expect("all threads joined");
+        assert!(busy.await.expect("an answer").is_ok());
+        assert_eq!(lab.seen(), ["gate"]);
+    }
+}

@@ -1,0 +1,42 @@
+//! ONNX Runtime: found at run time, one environment for the whole process.
+
+use std::{
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
+
+use ort::environment::Environment;
+
+use super::EmbedError;
+
+/// The process-wide environment, loading the library at `library` on the first successful call.
+///
+/// Later calls return the same environment whatever their path: a process can hold only one.
+///
+/// # Errors
+/// [`EmbedError::Unavailable`] when the file is missing, is not ONNX Runtime or is too old. A later
+/// call may then succeed with another path.
+pub(super) fn environment(library: &Path) -> Result<Environment, EmbedError> {
+    // Kept for ever: `ort` refuses to create a second environment even after the first is gone.
+    static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
+    let mut current = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(environment) = &*current {
+        return Ok(environment.clone());
+    }
+    let refused = |error: &dyn std::fmt::Display| {
+        EmbedError::Unavailable(format!(
+            "ONNX Runtime could not be loaded from {}: {error}; point ORT_DYLIB_PATH at the \
+             ONNX Runtime library, version 1.{} or newer",
+            library.display(),
+            ort::MINOR_VERSION,
+        ))
+    };
+    // Named explicitly: the implicit look-up panics when there is no library.
+    let environment = ort::init_from(library)
+        .map_err(|error| refused(&error))?
+        .with_name("switchy")
+        .with_telemetry(false)
+        .build()
+        .map_err(|error| refused(&error))?;
+    Ok(current.insert(environment).clone())
+}

@@ -1,0 +1,160 @@
+//! The HTTP server: the API behind the gateway, and the tasks that run beside it.
+
+use crate::api::{self, App, MAX_BODY_BYTES};
+use crate::http::gateway::{GatewayConfig, gateway};
+use crate::search::Search;
+use crate::store::{Store, idempotency};
+use dropshot::{
+    CompressionConfig, ConfigDropshot, ConfigTls, HandlerTaskMode, HttpServer, ServerBuilder,
+};
+use slog::{Drain, Level, LevelFilter, Logger};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// How often expired idempotency keys and idle limits are removed.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// How to serve.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Address and port; port 0 takes a free one.
+    pub bind: SocketAddr,
+    /// Certificate chain and private key, both PEM.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Longest time that a request may take.
+    pub request_deadline: Duration,
+    /// Where the log goes.
+    pub log: Logger,
+}
+
+/// The server cannot start; the sentence says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The API's own description; a defect.
+    #[error("the API cannot be served: {0}")]
+    Api(String),
+    /// Address in use, no permission, bad certificate.
+    #[error("cannot listen on {bind}: {cause}; choose another address with --bind")]
+    Listen {
+        /// The address.
+        bind: SocketAddr,
+        /// Why not.
+        cause: String,
+    },
+    /// The certificate or the key.
+    #[error(
+        "cannot use the TLS certificate or key: {0}; both must be PEM files that belong together"
+    )]
+    Tls(String),
+}
+
+/// A server that is running.
+pub struct Running {
+    http: HttpServer<App>,
+    tasks: Vec<JoinHandle<()>>,
+    address: SocketAddr,
+}
+
+/// Starts serving.
+pub fn start(app: App, config: &ServerConfig) -> Result<Running, StartError> {
+    let tls = match &config.tls {
+        Some((cert, key)) => Some(ConfigTls::Dynamic(read_tls(cert, key)?)),
+        None => None,
+    };
+    let parts = api::descriptions().map_err(|e| StartError::Api(e.to_string()))?;
+    let gateway_config =
+        GatewayConfig { deadline: config.request_deadline, log: config.log.clone() };
+    let api = gateway(parts, &gateway_config).map_err(|e| StartError::Api(e.to_string()))?;
+    let tasks = vec![
+        tokio::spawn(app.search.backfill().clone().run(
+            app.store.clone(),
+            app.search.clone(),
+            config.log.clone(),
+        )),
+        tokio::spawn(expire(app.store.clone(), config.log.clone())),
+    ];
+    // the gateway logs one line a request; Dropshot's own are for when something is wrong
+    let log = Logger::root(LevelFilter::new(config.log.clone(), Level::Warning).fuse(), slog::o!());
+    let http = ServerBuilder::new(api, app, log)
+        .config(ConfigDropshot {
+            bind_address: config.bind,
+            default_request_body_max_bytes: MAX_BODY_BYTES,
+            // a client that hangs up must not leave half of an operation undone
+            default_handler_task_mode: HandlerTaskMode::Detached,
+            log_headers: Vec::new(),
+            compression: CompressionConfig::Gzip,
+        })
+        .tls(tls)
+        .start()
+        .map_err(|e| StartError::Listen { bind: config.bind, cause: chain(&e) })?;
+    let address = http.local_addr();
+    Ok(Running { http, tasks, address })
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), chain)
+}
+
+/// Reads certificate and key here: Dropshot's own words for a bad file do not name it, and a key
+/// that does not fit makes it panic.
+fn read_tls(cert: &Path, key: &Path) -> Result<rustls::ServerConfig, StartError> {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let named = |path: &Path, cause: &dyn std::fmt::Display| {
+        StartError::Tls(format!("{}: {cause}", path.display()))
+    };
+    let certificates = CertificateDer::pem_file_iter(cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|e| named(cert, &e))?;
+    if certificates.is_empty() {
+        return Err(named(cert, &"no certificate in it"));
+    }
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|e| named(key, &e))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|b| b.with_no_client_auth().with_single_cert(certificates, private))
+        .map_err(|e| StartError::Tls(format!("{}, {}: {e}", cert.display(), key.display())))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+async fn expire(store: Store, log: Logger) {
+    loop {
+        if let Err(error) = idempotency::expire(&store).await {
+            slog::warn!(log, "expired rows could not be removed"; "error" => error.chain());
+        }
+        tokio::time::sleep(EXPIRY_INTERVAL).await;
+    }
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops taking requests and lets the running ones end, for at most `deadline`. Returns whether
+    /// they did.
+    pub async fn stop(self, deadline: Duration) -> bool {
+        for task in &self.tasks {
+            task.abort();
+        }
+        // waits for ever on an open event stream, hence the deadline
+        tokio::time::timeout(deadline, self.http.close()).await.is_ok()
+    }
+}
+
+/// An [`App`] with its search engine.
+pub fn app(
+    store: Store,
+    embedder: Arc<dyn crate::search::embedder::Embedder>,
+    key_secret: crate::auth::KeySecret,
+    limits: crate::limits::Limits,
+    log: &Logger,
+) -> App {
+    App { store, search: Search::new(embedder, log.clone()), key_secret, limits }
+}

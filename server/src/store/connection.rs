@@ -1,0 +1,194 @@
+//! The pool, and how a connection of it begins its life.
+
+use super::tls::{self, TlsMode};
+use super::tx::{SystemTx, Tx};
+use crate::auth::Caller;
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::trips;
+use bb8::PooledConnection;
+use diesel::connection::InstrumentationEvent;
+use diesel::{ConnectionError, ConnectionResult};
+use diesel_async::pooled_connection::bb8::Pool;
+use diesel_async::pooled_connection::{
+    AsyncDieselConnectionManager, ManagerConfig, PoolError, PoolableConnection, RecyclingMethod,
+};
+use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+use futures::FutureExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The role that requests run as: row-level security applies to it.
+pub const APP_ROLE: &str = "switchy_app";
+/// The role of maintenance, which sees every row.
+pub const SYSTEM_ROLE: &str = "switchy_system";
+
+/// How long a connection may wait for PostgreSQL to accept it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the pool needs to know.
+#[derive(Clone)]
+pub struct StoreConfig {
+    /// A PostgreSQL URL, with `sslmode` and `sslrootcert` as libpq has them.
+    pub url: secrecy::SecretString,
+    /// Most connections of this server.
+    pub pool_size: u32,
+    /// Longest wait for a free connection before a request is answered 503.
+    pub checkout_timeout: Duration,
+    /// Longest time that a statement may run.
+    pub statement_timeout: Duration,
+    /// Where the time comes from.
+    pub clock: Clock,
+}
+
+/// The database cannot be used; the sentence says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// `DATABASE_URL` is no URL of PostgreSQL.
+    #[error("DATABASE_URL is not usable: {0}")]
+    Url(String),
+    /// Certificates or TLS mode.
+    #[error("TLS to PostgreSQL is not possible: {0}")]
+    Tls(String),
+    /// Nobody answers, or refuses us.
+    #[error("cannot connect to PostgreSQL: {0}; check DATABASE_URL and that the server runs")]
+    Refused(String),
+    /// Too old, or without what we need.
+    #[error("{0}")]
+    Unsuitable(String),
+}
+
+/// A connection out of the pool.
+pub type Pooled = PooledConnection<'static, AsyncDieselConnectionManager<AsyncPgConnection>>;
+
+/// PostgreSQL, as every request reaches it.
+#[derive(Clone)]
+pub struct Store {
+    pool: Pool<AsyncPgConnection>,
+    clock: Clock,
+}
+
+/// Opens one connection, in plain or over TLS as its URL says.
+pub(super) async fn open(url: &str) -> Result<AsyncPgConnection, ConnectError> {
+    let (config, mode) = tls::parse(url)?;
+    let refused = |e: tokio_postgres::Error| {
+        let mut cause = e.to_string();
+        let mut source = std::error::Error::source(&e);
+        while let Some(s) = source {
+            cause = format!("{cause}: {s}");
+            source = s.source();
+        }
+        ConnectError::Refused(cause)
+    };
+    let opened = async {
+        let connection = match mode {
+            TlsMode::Off => {
+                let (client, connection) =
+                    config.connect(tokio_postgres::NoTls).await.map_err(refused)?;
+                AsyncPgConnection::try_from_client_and_connection(client, connection).await
+            }
+            TlsMode::On(connector) => {
+                let (client, connection) = config.connect(*connector).await.map_err(refused)?;
+                AsyncPgConnection::try_from_client_and_connection(client, connection).await
+            }
+        };
+        connection.map_err(|e| ConnectError::Refused(e.to_string()))
+    };
+    tokio::time::timeout(CONNECT_TIMEOUT, opened)
+        .await
+        .unwrap_or_else(|_| Err(ConnectError::Refused("no answer within 10 seconds".into())))
+}
+
+/// A connection that serves requests: it can do nothing that the app role may not.
+async fn open_for_requests(url: &str, setup: &str) -> ConnectionResult<AsyncPgConnection> {
+    let mut connection =
+        open(url).await.map_err(|e| ConnectionError::BadConnection(e.to_string()))?;
+    connection.batch_execute(setup).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
+    connection.set_instrumentation(|event: InstrumentationEvent<'_>| {
+        // a statement that is not cached yet is prepared in a round trip of its own
+        if let InstrumentationEvent::StartQuery { .. } | InstrumentationEvent::CacheQuery { .. } =
+            event
+        {
+            trips::count();
+        }
+    });
+    Ok(connection)
+}
+
+impl Store {
+    /// A pool on a database that is migrated and suitable (see [`super::migrations`],
+    /// [`super::requirements`]).
+    pub async fn connect(config: &StoreConfig) -> Result<Self, ConnectError> {
+        use secrecy::ExposeSecret;
+        tls::parse(config.url.expose_secret())?;
+        let setup: Arc<str> = format!(
+            "SET ROLE {APP_ROLE}; SET statement_timeout = {}; \
+             SET idle_in_transaction_session_timeout = {}",
+            config.statement_timeout.as_millis(),
+            config.statement_timeout.as_millis() * 2,
+        )
+        .into();
+        let mut manager = ManagerConfig::default();
+        // a look at the socket instead of a round trip before every request
+        manager.recycling_method = RecyclingMethod::Fast;
+        manager.custom_setup = Box::new(move |url| {
+            let (url, setup) = (url.to_owned(), Arc::clone(&setup));
+            async move { open_for_requests(&url, &setup).await }.boxed()
+        });
+        let manager = AsyncDieselConnectionManager::new_with_config(
+            config.url.expose_secret().to_owned(),
+            manager,
+        );
+        let pool = Pool::builder()
+            .max_size(config.pool_size)
+            .connection_timeout(config.checkout_timeout)
+            .test_on_check_out(false)
+            .build_unchecked(manager);
+        Ok(Store { pool, clock: config.clock.clone() })
+    }
+
+    /// Where this store takes the time from.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// A live connection: 503 when none becomes free in time.
+    pub async fn connection(&self) -> Result<Pooled> {
+        loop {
+            let mut connection = self.pool.get_owned().await.map_err(|e| match e {
+                bb8::RunError::TimedOut => {
+                    Error::unavailable("the server is overloaded: no database connection is free")
+                }
+                bb8::RunError::User(PoolError::ConnectionError(_) | PoolError::QueryError(_)) => {
+                    Error::unavailable("the database is not reachable at the moment")
+                }
+            })?;
+            // connections that died while idle: dropping one removes it from the pool
+            if !connection.is_broken() {
+                return Ok(connection);
+            }
+        }
+    }
+
+    /// Proves that requests can be served: pool, role and schema. 503 otherwise.
+    pub async fn ping(&self) -> Result<()> {
+        use diesel_async::RunQueryDsl;
+        let mut connection = self.connection().await?;
+        // Raw SQL: a statement that touches no row and needs the newest migration's function
+        diesel::sql_query("SELECT lexical_candidates('', NULL, 0, 0)")
+            .execute(&mut connection)
+            .await
+            .map_err(|_| Error::unavailable("the database is not ready: run its migrations"))?;
+        Ok(())
+    }
+
+    /// A transaction of `caller`: one round trip begins it and tells row-level security who calls.
+    pub async fn begin(&self, caller: &Caller) -> Result<Tx> {
+        Tx::begin(self.connection().await?, caller.clone(), self.clock.clone()).await
+    }
+
+    /// A transaction of the server itself, for maintenance: no policy applies.
+    pub async fn begin_system(&self) -> Result<SystemTx> {
+        SystemTx::begin(self.connection().await?, self.clock.clone()).await
+    }
+}

@@ -1,0 +1,81 @@
+//! The schema, embedded in the binary.
+
+use super::connection::{ConnectError, open};
+use diesel::migration::Migration;
+use diesel::pg::Pg;
+use diesel_async::{AsyncMigrationHarness, RunQueryDsl};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use secrecy::{ExposeSecret, SecretString};
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations");
+
+/// Any number: whoever migrates holds it, and others wait.
+const MIGRATION_LOCK: i64 = 0x5357_4954_4348;
+
+/// The schema cannot be brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A migration failed; it left nothing behind.
+    #[error("a migration failed: {0}")]
+    Failed(String),
+}
+
+/// What somebody with more rights has to do first, where that is the cause.
+fn explain(error: &dyn std::fmt::Display) -> MigrateError {
+    let cause = error.to_string();
+    let hint = if cause.contains("permission denied to create extension") {
+        "; this login may not create it: let a superuser run CREATE EXTENSION vector in this \
+         database, then start again"
+    } else if cause.contains("permission denied to create role")
+        || cause.contains("permission denied to grant role")
+        || cause.contains("must have admin option")
+    {
+        "; this login needs CREATEROLE, or let a superuser create the roles switchy_app and \
+         switchy_system (NOLOGIN) and grant both to it, then start again"
+    } else {
+        ""
+    };
+    MigrateError::Failed(format!("{cause}{hint}"))
+}
+
+/// What a look at the database found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    /// Every migration has run.
+    Current,
+    /// These have not.
+    Pending(Vec<String>),
+}
+
+/// Runs what has not run yet; returns the names. Several servers may call it at once: one
+/// migrates, the others wait for it.
+pub async fn run(url: &SecretString) -> Result<Vec<String>, MigrateError> {
+    let mut connection = open(url.expose_secret()).await?;
+    // a session lock: it outlives the migrations' own transactions, and ends with the connection
+    diesel::sql_query(format!("SELECT pg_advisory_lock({MIGRATION_LOCK})"))
+        .execute(&mut connection)
+        .await
+        .map_err(|e| explain(&e))?;
+    let names = tokio::task::block_in_place(|| {
+        let mut harness = AsyncMigrationHarness::new(connection);
+        harness
+            .run_pending_migrations(MIGRATIONS)
+            .map(|versions| versions.iter().map(ToString::to_string).collect::<Vec<_>>())
+            .map_err(|e| explain(&e))
+    })?;
+    Ok(names)
+}
+
+/// Whether the database is as this version wants it.
+pub async fn state(url: &SecretString) -> Result<State, MigrateError> {
+    let connection = open(url.expose_secret()).await?;
+    let pending = tokio::task::block_in_place(|| {
+        let mut harness = AsyncMigrationHarness::new(connection);
+        harness.pending_migrations(MIGRATIONS).map_err(|e| MigrateError::Failed(e.to_string()))
+    })?;
+    let names = pending.iter().map(|m| Migration::<Pg>::name(&**m).to_string()).collect::<Vec<_>>();
+    Ok(if names.is_empty() { State::Current } else { State::Pending(names) })
+}

@@ -1,0 +1,147 @@
+//! The tables as Diesel sees them: the columns that queries of ours name.
+
+diesel::table! {
+    orgs (id) {
+        id -> Text,
+        slug -> Text,
+        name -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    users (id) {
+        id -> Text,
+        email -> Text,
+        name -> Nullable<Text>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    members (org_id, user_id) {
+        org_id -> Text,
+        user_id -> Text,
+        role -> Text,
+        joined_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    spaces (id) {
+        id -> Text,
+        org_id -> Text,
+        slug -> Text,
+        name -> Text,
+        description -> Nullable<Text>,
+        tags -> Array<Text>,
+        default_model -> Nullable<Text>,
+        created_by_user_id -> Text,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        archived_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    space_members (space_id, user_id) {
+        org_id -> Text,
+        space_id -> Text,
+        user_id -> Text,
+        role -> Text,
+        joined_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    sessions (id) {
+        id -> Text,
+        external_id -> Uuid,
+        org_id -> Text,
+        space_id -> Text,
+        title -> Nullable<Text>,
+        description -> Nullable<Text>,
+        default_agent -> Nullable<Text>,
+        model -> Nullable<Text>,
+        created_by_user_id -> Text,
+        visibility -> Text,
+        origin -> Text,
+        labels -> Jsonb,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        archived_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    session_participants (session_id, user_id) {
+        org_id -> Text,
+        session_id -> Text,
+        user_id -> Text,
+    }
+}
+
+diesel::table! {
+    memories (id) {
+        id -> Text,
+        org_id -> Text,
+        space_id -> Nullable<Text>,
+        author_user_id -> Text,
+        visibility -> Text,
+        content -> Text,
+        tags -> Array<Text>,
+        source_url -> Nullable<Text>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use pgvector::sql_types::*;
+    memory_embeddings (memory_id, model_id, passage) {
+        memory_id -> Text,
+        model_id -> Text,
+        passage -> SmallInt,
+        org_id -> Text,
+        space_id -> Nullable<Text>,
+        author_user_id -> Text,
+        visibility -> Text,
+        starts_at -> Integer,
+        ends_at -> Integer,
+        embedding -> HalfVector,
+    }
+}
+
+diesel::table! {
+    api_keys (id) {
+        id -> Text,
+        org_id -> Text,
+        user_id -> Text,
+        name -> Text,
+        prefix -> Text,
+        digest -> Binary,
+        scopes -> Array<Text>,
+        created_at -> Timestamptz,
+        expires_at -> Nullable<Timestamptz>,
+        revoked_at -> Nullable<Timestamptz>,
+        last_used_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::joinable!(space_members -> spaces (space_id));
+diesel::joinable!(session_participants -> sessions (session_id));
+diesel::joinable!(members -> users (user_id));
+diesel::joinable!(members -> orgs (org_id));
+diesel::allow_tables_to_appear_in_same_query!(
+    orgs,
+    users,
+    members,
+    spaces,
+    space_members,
+    sessions,
+    session_participants,
+    memories,
+    memory_embeddings,
+    api_keys,
+);

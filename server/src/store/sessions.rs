@@ -1,0 +1,272 @@
+//! Conversation sessions.
+
+use super::ids::{SessionId, SpaceId, UserId};
+use super::schema::{session_participants, sessions, space_members};
+use super::spaces::Space;
+use super::{Tx, visibility};
+use crate::auth::SpaceRole;
+use crate::error::{Error, Issue, Result};
+use chrono::{DateTime, Utc};
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::{Array, Nullable, Text, Timestamptz};
+use diesel_async::RunQueryDsl;
+
+/// What a session without a title is called.
+pub const UNTITLED: &str = "Untitled session";
+
+/// A session, as it is stored.
+#[derive(Clone, Debug, Queryable)]
+#[expect(missing_docs, reason = "the columns are documented where the API shows them")]
+pub struct Session {
+    pub id: SessionId,
+    pub space_id: SpaceId,
+    pub title: Option<String>,
+    pub description: Option<String>,
+    pub default_agent: Option<String>,
+    pub model: Option<String>,
+    pub created_by_user_id: UserId,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+    pub archived_at: Option<DateTime<Utc>>,
+    pub participant_user_ids: Vec<UserId>,
+}
+
+/// What a new session is made of.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "as above")]
+pub struct NewSession {
+    pub title: String,
+    pub description: Option<String>,
+    pub default_agent: Option<String>,
+    pub model: Option<String>,
+    pub participant_user_ids: Vec<UserId>,
+}
+
+/// What is to change; `None` stays as it is.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "as above")]
+pub struct Change {
+    pub title: Option<String>,
+    pub model: Option<String>,
+    pub default_agent: Option<String>,
+}
+
+type Columns = (
+    sessions::id,
+    sessions::space_id,
+    sessions::title,
+    sessions::description,
+    sessions::default_agent,
+    sessions::model,
+    sessions::created_by_user_id,
+    sessions::created_at,
+    sessions::updated_at,
+    sessions::archived_at,
+    diesel::expression::SqlLiteral<Array<Text>>,
+);
+
+fn columns() -> Columns {
+    (
+        sessions::id,
+        sessions::space_id,
+        sessions::title,
+        sessions::description,
+        sessions::default_agent,
+        sessions::model,
+        sessions::created_by_user_id,
+        sessions::created_at,
+        sessions::updated_at,
+        sessions::archived_at,
+        // Raw SQL: Diesel has no ARRAY constructor over a sub-select
+        sql("ARRAY(SELECT p.user_id FROM session_participants p \
+             WHERE p.session_id = sessions.id ORDER BY p.user_id)"),
+    )
+}
+
+/// The caller's time, or the database's.
+macro_rules! at {
+    ($now:expr) => {
+        sql::<Timestamptz>("coalesce(")
+            .bind::<Nullable<Timestamptz>, _>($now)
+            .sql(", clock_timestamp())")
+    };
+}
+
+/// Every live session of a Space that the caller can see, most recently updated first. Evaluation
+/// runs stay out.
+pub async fn list(tx: &mut Tx, space: &Space) -> Result<Vec<Session>> {
+    let caller = tx.caller().clone();
+    Ok(sessions::table
+        .filter(visibility::session(&caller))
+        .filter(sessions::space_id.eq(&space.id))
+        .filter(sessions::archived_at.is_null())
+        .filter(sessions::origin.ne("eval"))
+        .order((sessions::updated_at.desc(), sessions::id.desc()))
+        .select(columns())
+        .load(tx.connection())
+        .await?)
+}
+
+/// One session of a Space, archived or not.
+pub async fn view(tx: &mut Tx, space: &Space, id: &SessionId) -> Result<Session> {
+    let caller = tx.caller().clone();
+    sessions::table
+        .filter(visibility::session(&caller))
+        .filter(sessions::space_id.eq(&space.id))
+        .filter(sessions::id.eq(id))
+        .select(columns())
+        .first(tx.connection())
+        .await
+        .optional()?
+        .ok_or_else(|| Error::not_found("session"))
+}
+
+/// Makes a session. Its participants must be members of the Space (400 otherwise); the caller
+/// always is one.
+pub async fn create(
+    tx: &mut Tx,
+    (space, role): &(Space, SpaceRole),
+    new: &NewSession,
+) -> Result<Session> {
+    if !role.may_write() {
+        return Err(Error::forbidden("a VIEWER of this Space cannot start sessions in it"));
+    }
+    let caller = tx.caller().clone();
+    let mut participants = new.participant_user_ids.clone();
+    if !participants.is_empty() {
+        let members: Vec<UserId> = space_members::table
+            .filter(space_members::org_id.eq(&caller.org_id))
+            .filter(space_members::space_id.eq(&space.id))
+            .filter(space_members::user_id.eq_any(&participants))
+            .select(space_members::user_id)
+            .load(tx.connection())
+            .await?;
+        let strangers = participants
+            .iter()
+            .enumerate()
+            .filter(|(_, user)| !members.contains(user))
+            .map(|(i, _)| Issue {
+                path: vec!["participantUserIds".into(), i.into()],
+                code: "not_a_member",
+                message: "must be a member of the Space".into(),
+            })
+            .collect::<Vec<_>>();
+        if !strangers.is_empty() {
+            return Err(Error::Invalid(strangers));
+        }
+    }
+    participants.push(caller.user_id.clone());
+    participants.sort();
+    participants.dedup();
+
+    let now = tx.now();
+    let id = SessionId::generate();
+    let (created_at, updated_at): (DateTime<Utc>, DateTime<Utc>) =
+        diesel::insert_into(sessions::table)
+            .values((
+                sessions::id.eq(&id),
+                sessions::org_id.eq(&caller.org_id),
+                sessions::space_id.eq(&space.id),
+                sessions::title.eq(&new.title),
+                sessions::description.eq(&new.description),
+                sessions::default_agent.eq(&new.default_agent),
+                sessions::model.eq(&new.model),
+                sessions::created_by_user_id.eq(&caller.user_id),
+                sessions::created_at.eq(at!(now)),
+                sessions::updated_at.eq(at!(now)),
+            ))
+            .returning((sessions::created_at, sessions::updated_at))
+            .get_result(tx.connection())
+            .await?;
+    let rows = participants
+        .iter()
+        .map(|user| {
+            (
+                session_participants::org_id.eq(&caller.org_id),
+                session_participants::session_id.eq(&id),
+                session_participants::user_id.eq(user),
+            )
+        })
+        .collect::<Vec<_>>();
+    diesel::insert_into(session_participants::table).values(&rows).execute(tx.connection()).await?;
+    Ok(Session {
+        id,
+        space_id: space.id.clone(),
+        title: Some(new.title.clone()),
+        description: new.description.clone(),
+        default_agent: new.default_agent.clone(),
+        model: new.model.clone(),
+        created_by_user_id: caller.user_id,
+        created_at,
+        updated_at,
+        archived_at: None,
+        participant_user_ids: participants,
+    })
+}
+
+/// Only the session's creator, and the Space's OWNER and EDITOR, may change it.
+async fn changeable(
+    tx: &mut Tx,
+    (space, role): &(Space, SpaceRole),
+    id: &SessionId,
+) -> Result<Session> {
+    let session = view(tx, space, id).await?;
+    let own = session.created_by_user_id == tx.caller().user_id && role.may_write();
+    if own || role.may_edit() {
+        return Ok(session);
+    }
+    Err(Error::forbidden(
+        "only the session's creator and the Space's OWNER or EDITOR may change it",
+    ))
+}
+
+/// Changes a session; without a change, nothing is touched.
+pub async fn update(
+    tx: &mut Tx,
+    space: &(Space, SpaceRole),
+    id: &SessionId,
+    change: &Change,
+) -> Result<Session> {
+    let mut session = changeable(tx, space, id).await?;
+    if change.title.is_none() && change.model.is_none() {
+        return Ok(session);
+    }
+    let now = tx.now();
+    session.title = change.title.clone().or(session.title);
+    session.model = change.model.clone().or(session.model);
+    session.default_agent = change.default_agent.clone().or(session.default_agent);
+    let caller = tx.caller().clone();
+    session.updated_at = diesel::update(sessions::table)
+        .filter(visibility::session(&caller))
+        .filter(sessions::id.eq(id))
+        .set((
+            sessions::title.eq(&session.title),
+            sessions::model.eq(&session.model),
+            sessions::default_agent.eq(&session.default_agent),
+            sessions::updated_at.eq(at!(now)),
+        ))
+        .returning(sessions::updated_at)
+        .get_result(tx.connection())
+        .await?;
+    Ok(session)
+}
+
+/// Archives a session: it leaves the list and takes no more messages, and stays readable. Once
+/// more is no error.
+pub async fn archive(tx: &mut Tx, space: &(Space, SpaceRole), id: &SessionId) -> Result<()> {
+    let session = changeable(tx, space, id).await?;
+    if session.archived_at.is_some() {
+        return Ok(());
+    }
+    let now = tx.now();
+    let caller = tx.caller().clone();
+    diesel::update(sessions::table)
+        .filter(visibility::session(&caller))
+        .filter(sessions::id.eq(id))
+        .filter(sessions::archived_at.is_null())
+        .set(sessions::archived_at.eq(at!(now).nullable()))
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! Who sees what: the one place in which the queries over tenants' rows say so.
+//!
+//! Every query over memories, their embeddings, sessions and Spaces goes through a predicate of
+//! this file. Row-level security (in `migrations/`) enforces the same rules a second time, from the
+//! transaction's settings instead of from the values bound here, so that neither layer depends on
+//! the other.
+//!
+//! The rules (contract A8, B4, D2):
+//! * PRIVATE memories: their author alone, whatever anybody's role;
+//! * SPACE memories: the members of that Space, as long as the Space is not archived;
+//! * ORG memories: every member of the organization;
+//! * sessions: the members of their Space; private ones their creator alone;
+//! * Spaces: their members. Being in the organization grants nothing.
+
+use super::schema::{memories, memory_embeddings, sessions, space_members, spaces};
+use crate::auth::Caller;
+use diesel::dsl::{auto_type, exists};
+use diesel::prelude::*;
+
+/// The live Spaces that the caller is a member of.
+#[auto_type]
+fn own_spaces<'a>(caller: &'a Caller) -> _ {
+    let user: &'a str = caller.user_id.as_str();
+    let org: &'a str = caller.org_id.as_str();
+    space_members::table
+        .inner_join(spaces::table)
+        .filter(space_members::org_id.eq(org))
+        .filter(space_members::user_id.eq(user))
+        .filter(spaces::archived_at.is_null())
+        .select(space_members::space_id.nullable())
+}
+
+/// Memories that the caller may see.
+#[auto_type]
+pub(super) fn memory<'a>(caller: &'a Caller) -> _ {
+    let user: &'a str = caller.user_id.as_str();
+    let org: &'a str = caller.org_id.as_str();
+    let own: own_spaces<'a> = own_spaces(caller);
+    let everybodys = memories::visibility.eq("ORG");
+    let authors = memories::visibility.eq("PRIVATE").and(memories::author_user_id.eq(user));
+    let members = memories::visibility.eq("SPACE").and(memories::space_id.eq_any(own));
+    memories::org_id.eq(org).and(everybodys.or(authors).or(members))
+}
+
+/// Embeddings of memories that the caller may see.
+#[auto_type]
+pub(super) fn embedding<'a>(caller: &'a Caller) -> _ {
+    let user: &'a str = caller.user_id.as_str();
+    let org: &'a str = caller.org_id.as_str();
+    let own: own_spaces<'a> = own_spaces(caller);
+    let everybodys = memory_embeddings::visibility.eq("ORG");
+    let authors =
+        memory_embeddings::visibility.eq("PRIVATE").and(memory_embeddings::author_user_id.eq(user));
+    let members =
+        memory_embeddings::visibility.eq("SPACE").and(memory_embeddings::space_id.eq_any(own));
+    memory_embeddings::org_id.eq(org).and(everybodys.or(authors).or(members))
+}
+
+/// Sessions that the caller may see, archived ones included.
+#[auto_type]
+pub(super) fn session<'a>(caller: &'a Caller) -> _ {
+    let user: &'a str = caller.user_id.as_str();
+    let org: &'a str = caller.org_id.as_str();
+    let own: own_spaces<'a> = own_spaces(caller);
+    let shared = sessions::visibility.eq("workspace");
+    let own_private = sessions::created_by_user_id.eq(user);
+    sessions::org_id
+        .eq(org)
+        .and(shared.or(own_private))
+        .and(sessions::space_id.nullable().eq_any(own))
+}
+
+/// Spaces that the caller is a member of, archived ones excluded.
+#[auto_type]
+pub(super) fn space<'a>(caller: &'a Caller) -> _ {
+    let user: &'a str = caller.user_id.as_str();
+    let org: &'a str = caller.org_id.as_str();
+    let membership = space_members::table
+        .filter(space_members::space_id.eq(spaces::id))
+        .filter(space_members::user_id.eq(user));
+    spaces::org_id.eq(org).and(spaces::archived_at.is_null()).and(exists(membership))
+}
