@@ -1,0 +1,89 @@
+// The server that the examples of the documentation talk to: each of them includes this file, so
+// that they are not only compiled, but run. It answers everything with the same few resources.
+
+use serde_json::{Value, json};
+use wiremock::{
+    Mock, MockServer, ResponseTemplate,
+    matchers::{any, method, path, path_regex},
+};
+
+const ID: &str = "cmo5w1c2t8zq4k7n3x9b6d0fh";
+const NOW: &str = "2026-04-19T12:34:56.789Z";
+
+/// A server whose API is at `/api`.
+pub async fn start() -> MockServer {
+    let organization = json!({ "id": ID, "name": "Analytical Engines", "slug": "engines" });
+    let space = json!({
+        "id": ID, "slug": "platform-team", "name": "Platform team", "organizationId": ID,
+        "tags": [], "createdAt": NOW, "updatedAt": null
+    });
+    let session = json!({
+        "id": ID, "spaceId": ID, "title": "Postgres 18", "participantUserIds": [ID],
+        "createdByUserId": ID, "createdAt": NOW
+    });
+    let note = json!({
+        "id": ID, "organizationId": ID, "authorUserId": ID, "visibility": "ORG",
+        "content": "Staging deploys happen on Tuesdays.", "tags": ["deploys"], "createdAt": NOW
+    });
+    let me = json!({
+        "user": { "id": ID, "email": "ada@example.com", "name": "Ada" },
+        "organization": organization, "role": "OWNER", "scopes": ["spaces:read"],
+        "spaces": [{ "id": ID, "name": "Platform team", "slug": "platform-team", "role": "OWNER" }]
+    });
+
+    let server = MockServer::start().await;
+    let answers = [
+        ("GET", "^/api/me$", 200, me),
+        (
+            "GET",
+            "^/api/projects$",
+            200,
+            json!({ "projects": [space], "page": 1, "limit": 20, "total": 1 }),
+        ),
+        ("POST", "^/api/projects$", 201, json!({ "project": space })),
+        ("POST", "^/api/spaces/[^/]+/sessions$", 201, json!({ "session": session })),
+        ("PATCH", "^/api/spaces/[^/]+/sessions/[^/]+$", 200, json!({ "session": session })),
+        ("GET", "^/api/memory$", 200, json!({ "memories": [note], "total": 1 })),
+        ("POST", "^/api/memory$", 201, json!({ "memory": note })),
+        (
+            "POST",
+            "^/api/memory/search$",
+            200,
+            json!({ "results": [{ "memory": note, "score": 0.87 }], "degraded": false }),
+        ),
+    ];
+    for (verb, route, status, data) in answers {
+        Mock::given(method(verb))
+            .and(path_regex(route))
+            .respond_with(ResponseTemplate::new(status).set_body_json(success(data)))
+            .mount(&server)
+            .await;
+    }
+    Mock::given(method("DELETE")).respond_with(ResponseTemplate::new(204)).mount(&server).await;
+    Mock::given(path("/api/projects/nobody"))
+        .respond_with(ResponseTemplate::new(404).set_body_json(json!({
+            "success": false,
+            "error": { "code": "NOT_FOUND", "message": "no such Space", "details": {} },
+            "metadata": { "timestamp": NOW, "requestId": "5b0f1f0a" }
+        })))
+        .mount(&server)
+        .await;
+    Mock::given(any())
+        .respond_with(ResponseTemplate::new(500))
+        .with_priority(250)
+        .mount(&server)
+        .await;
+    server
+}
+
+/// A server, and a client of it.
+#[allow(dead_code, reason = "some examples make their client themselves")]
+pub async fn client() -> Result<(MockServer, switchy::Client), switchy::BuildError> {
+    let server = start().await;
+    let client = switchy::Client::new(format!("{}/api", server.uri()), "sk_live_example")?;
+    Ok((server, client))
+}
+
+fn success(data: Value) -> Value {
+    json!({ "success": true, "data": data, "metadata": { "timestamp": NOW, "requestId": "5b0f1f0a" } })
+}

@@ -1,0 +1,42 @@
+#![doc = include_str!("../docs/client.md")]
+
+mod call;
+mod client;
+mod enums;
+mod envelope;
+mod error;
+mod generated;
+mod memory;
+mod request;
+mod retry;
+mod sessions;
+mod spaces;
+mod system;
+#[cfg(test)]
+mod tests;
+
+pub use client::{BuildError, Client, ClientBuilder, DEFAULT_BASE_URL, DEFAULT_TIMEOUT};
+pub use error::{Error, ErrorCode, FieldError, PathStep};
+pub use memory::Memory;
+pub use request::{Operation, Request};
+pub use retry::{DEFAULT_MAX_RETRIES, MAX_WAIT};
+pub use sessions::Sessions;
+pub use spaces::Spaces;
+
+/// What can be asked of the server: the type parameters of [`Request`].
+pub mod operation {
+    pub use crate::{
+        memory::{MemoryCreate, MemoryDelete, MemoryList, MemorySearch},
+        sessions::{SessionArchive, SessionCreate, SessionList, SessionUpdate, SessionView},
+        spaces::{SpaceCreate, SpaceList, SpaceView},
+        system::{Health, Me, OpenApi, Ready},
+    };
+}
+
+/// The resources and requests of the API, as the OpenAPI document describes them.
+///
+/// Fields that this version does not know are ignored, and values that it does not know become
+/// the `Other` of their enumeration: a newer server breaks no older client.
+pub mod types {
+    pub use crate::{enums::*, generated::types::*};
+}

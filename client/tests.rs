@@ -1,0 +1,298 @@
+//! What the client promises, against a server that misbehaves as told.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures::TryStreamExt;
+use serde_json::{Value, json};
+use wiremock::{
+    Mock, MockServer, Request as Received, ResponseTemplate,
+    matchers::{header, method, path, query_param},
+};
+
+use crate::{Client, ErrorCode, PathStep, types::Visibility};
+
+const KEY: &str = "sk_live_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLM";
+const ID: &str = "cmo5w1c2t8zq4k7n3x9b6d0fh";
+const NOW: &str = "2026-04-19T12:34:56.789Z";
+
+/// A client whose waits are written down instead of waited for.
+fn client(server: &MockServer) -> (Client, Arc<Mutex<Vec<Duration>>>) {
+    let waits = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&waits);
+    let client = Client::builder()
+        .base_url(format!("{}/api", server.uri()))
+        .api_key(KEY)
+        .sleep_with(move |time| {
+            seen.lock().expect("no panic").push(time);
+            async {}
+        })
+        .build()
+        .expect("settings are fine");
+    (client, waits)
+}
+
+fn success(data: Value) -> Value {
+    json!({ "success": true, "data": data, "metadata": { "timestamp": NOW, "requestId": "r-1" } })
+}
+
+fn failure(status: u16, code: &str, details: Value) -> ResponseTemplate {
+    ResponseTemplate::new(status).set_body_json(json!({
+        "success": false,
+        "error": { "code": code, "message": format!("it was {code}"), "details": details },
+        "metadata": { "timestamp": NOW, "requestId": "r-2" }
+    }))
+}
+
+fn note(id: &str) -> Value {
+    json!({
+        "id": id, "organizationId": ID, "authorUserId": ID, "visibility": "PRIVATE",
+        "content": "remember", "tags": [], "createdAt": NOW, "spaceId": null
+    })
+}
+
+fn space(name: &str) -> Value {
+    json!({
+        "id": ID, "slug": name, "name": name, "organizationId": ID, "tags": [], "createdAt": NOW
+    })
+}
+
+async fn answer(server: &MockServer, verb: &str, response: ResponseTemplate, times: u64) {
+    let mock = Mock::given(method(verb)).respond_with(response);
+    mock.up_to_n_times(times).mount(server).await;
+}
+
+fn idempotency_keys(received: &[Received]) -> Vec<String> {
+    received
+        .iter()
+        .map(|request| request.headers["idempotency-key"].to_str().expect("ASCII").to_string())
+        .collect()
+}
+
+#[tokio::test]
+async fn sends_the_key_and_returns_the_data_itself() {
+    let server = MockServer::start().await;
+    Mock::given(method("GET"))
+        .and(path(format!("/api/projects/{ID}")))
+        .and(header("authorization", format!("Bearer {KEY}")))
+        .respond_with(
+            ResponseTemplate::new(200).set_body_json(success(json!({ "project": space("a") }))),
+        )
+        .mount(&server)
+        .await;
+    let (client, _) = client(&server);
+    assert_eq!(client.spaces().view(ID).await.expect("found").name, "a");
+}
+
+#[tokio::test]
+async fn a_post_keeps_its_idempotency_key_through_all_tries_and_each_call_has_its_own() {
+    let server = MockServer::start().await;
+    let busy = failure(429, "RATE_LIMIT", json!({})).insert_header("retry-after", "7");
+    answer(&server, "POST", busy, 2).await;
+    let written = success(json!({ "memory": note(ID) }));
+    answer(&server, "POST", ResponseTemplate::new(201).set_body_json(written), 9).await;
+
+    let (client, waits) = client(&server);
+    client.memory().create("remember", Visibility::Private).await.expect("third time lucky");
+    client.memory().create("remember", Visibility::Private).await.expect("written");
+
+    assert_eq!(*waits.lock().expect("no panic"), [Duration::from_secs(7); 2]);
+    let keys = idempotency_keys(&server.received_requests().await.expect("recorded"));
+    assert_eq!(keys.len(), 4);
+    assert_eq!(keys[0], keys[1]);
+    assert_eq!(keys[0], keys[2]);
+    assert_ne!(keys[0], keys[3]);
+    assert_eq!(keys[0].len(), 36, "a UUID");
+}
+
+#[tokio::test]
+async fn an_idempotency_key_of_ones_own_is_sent_as_it_is() {
+    let server = MockServer::start().await;
+    let written = success(json!({ "project": space("a") }));
+    answer(&server, "POST", ResponseTemplate::new(201).set_body_json(written), 1).await;
+    let (client, _) = client(&server);
+    client.spaces().create("a").idempotency_key("mine").await.expect("written");
+    assert_eq!(idempotency_keys(&server.received_requests().await.expect("recorded")), ["mine"]);
+}
+
+#[tokio::test]
+async fn gives_up_after_two_retries() {
+    let server = MockServer::start().await;
+    answer(&server, "GET", failure(503, "INTERNAL_ERROR", json!({})), 9).await;
+    let (client, waits) = client(&server);
+    let error = client.me().await.expect_err("always busy");
+    assert_eq!(error.code(), &ErrorCode::Internal);
+    assert_eq!(error.status().map(|status| status.as_u16()), Some(503));
+    assert_eq!(waits.lock().expect("no panic").len(), 2);
+    assert_eq!(server.received_requests().await.expect("recorded").len(), 3);
+}
+
+#[tokio::test]
+async fn a_wait_of_more_than_a_minute_is_an_error_at_once() {
+    let server = MockServer::start().await;
+    let busy = failure(429, "RATE_LIMIT", json!({ "limit": 20, "retryAfter": 61 }));
+    answer(&server, "GET", busy.insert_header("retry-after", "61"), 9).await;
+    let (client, waits) = client(&server);
+    let error = client.me().await.expect_err("too long");
+    assert_eq!(error.code(), &ErrorCode::RateLimit);
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(61)));
+    assert!(waits.lock().expect("no panic").is_empty());
+}
+
+#[tokio::test]
+async fn an_error_says_what_is_wrong_where_and_in_which_request() {
+    let server = MockServer::start().await;
+    let errors = json!([
+        { "path": ["name"], "code": "required", "message": "is required" },
+        { "path": ["tags", 3], "code": "too_long", "message": "must be at most 50 characters" }
+    ]);
+    answer(&server, "POST", failure(400, "VALIDATION_ERROR", json!({ "errors": errors })), 1).await;
+    let (client, _) = client(&server);
+    let error = client.spaces().create("").await.expect_err("refused");
+    assert_eq!(error.code(), &ErrorCode::Validation);
+    assert_eq!(error.request_id(), Some("r-2"));
+    assert_eq!(error.field_errors()[1].path[1], PathStep::Index(3));
+    let shown: Vec<_> = error.field_errors().iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["name: is required", "tags[3]: must be at most 50 characters"]);
+}
+
+#[tokio::test]
+async fn every_code_has_its_variant_and_an_unknown_one_is_kept() {
+    let known = [
+        (400, "VALIDATION_ERROR", ErrorCode::Validation),
+        (401, "AUTH_ERROR", ErrorCode::Auth),
+        (403, "FORBIDDEN", ErrorCode::Forbidden),
+        (404, "NOT_FOUND", ErrorCode::NotFound),
+        (409, "CONFLICT", ErrorCode::Conflict),
+        (500, "INTERNAL_ERROR", ErrorCode::Internal),
+        (418, "TEAPOT", ErrorCode::Other("TEAPOT".into())),
+    ];
+    for (status, code, expected) in known {
+        let server = MockServer::start().await;
+        answer(&server, "GET", failure(status, code, json!({ "more": 1 })), 1).await;
+        let (client, _) = client(&server);
+        let error = client.me().await.expect_err("refused");
+        assert_eq!(error.code(), &expected);
+        assert_eq!(error.status().map(|status| status.as_u16()), Some(status));
+        assert_eq!(server.received_requests().await.expect("recorded").len(), 1, "tried once");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_something_else_is_malformed_and_keeps_its_status() {
+    for (status, body) in [(200, "<html>"), (502, "<html>"), (302, ""), (200, r#"{"data":{}}"#)] {
+        let server = MockServer::start().await;
+        let page = ResponseTemplate::new(status).set_body_string(body);
+        answer(&server, "GET", page.insert_header("x-request-id", "r-3"), 1).await;
+        let (client, _) = client(&server);
+        let error = client.me().await.expect_err("not the API");
+        assert_eq!(error.code(), &ErrorCode::MalformedResponse, "{status} {body}");
+        assert_eq!(error.status().map(|status| status.as_u16()), Some(status));
+        assert_eq!(error.request_id(), Some("r-3"));
+    }
+}
+
+#[tokio::test]
+async fn no_connection_and_no_answer_are_told_apart() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/api", free.local_addr().expect("bound"));
+    drop(free);
+    let error = Client::new(url, KEY).expect("fine").me().await.expect_err("nobody there");
+    assert_eq!(error.code(), &ErrorCode::Transport);
+    assert_eq!(error.status(), None);
+
+    let server = MockServer::start().await;
+    let late = ResponseTemplate::new(200).set_delay(Duration::from_secs(30));
+    answer(&server, "GET", late, 1).await;
+    let client = Client::builder().base_url(server.uri()).timeout(Duration::from_millis(50));
+    let error = client.build().expect("fine").health().await.expect_err("too late");
+    assert_eq!(error.code(), &ErrorCode::Timeout);
+}
+
+#[tokio::test]
+async fn the_key_is_in_no_message_even_when_the_server_repeats_it() {
+    let server = MockServer::start().await;
+    let echo = ResponseTemplate::new(401).set_body_json(json!({
+        "error": { "code": "AUTH_ERROR", "message": format!("no such key: {KEY}") }
+    }));
+    answer(&server, "GET", echo, 1).await;
+    let (client, _) = client(&server);
+    let error = client.me().await.expect_err("refused");
+    assert_eq!(error.to_string(), "no such key: [API key]");
+    assert!(!format!("{error:?} {client:?}").contains(KEY));
+
+    let error =
+        Client::new("http://127.0.0.1:3000/api", format!("{KEY}\n")).expect_err("two lines");
+    assert!(!format!("{error} {error:?}").contains(KEY));
+}
+
+#[tokio::test]
+async fn what_a_newer_server_adds_is_tolerated_and_raw_keeps_it() {
+    let server = MockServer::start().await;
+    let mut newer = note(ID);
+    newer["visibility"] = json!("GALAXY");
+    newer["mood"] = json!("bright");
+    let page = success(json!({ "memories": [newer], "total": 1, "next": null }));
+    answer(&server, "GET", ResponseTemplate::new(200).set_body_json(page), 2).await;
+    let (client, _) = client(&server);
+    let list = client.memory().list().await.expect("tolerated");
+    assert_eq!(list.memories[0].visibility, Visibility::Other("GALAXY".into()));
+    let raw = client.memory().list().raw().await.expect("tolerated");
+    assert_eq!(raw, json!({ "memories": [newer], "total": 1, "next": null }));
+}
+
+#[tokio::test]
+async fn a_stream_of_notes_asks_for_what_is_older_than_the_last() {
+    let server = MockServer::start().await;
+    let page = |ids: &[&str]| {
+        let notes: Vec<_> = ids.iter().map(|id| note(id)).collect();
+        ResponseTemplate::new(200).set_body_json(success(json!({ "memories": notes, "total": 3 })))
+    };
+    Mock::given(query_param("before", "b")).respond_with(page(&["c"])).mount(&server).await;
+    let first = Mock::given(query_param("limit", "2")).respond_with(page(&["a", "b"]));
+    first.with_priority(9).mount(&server).await;
+    let (client, _) = client(&server);
+    let notes: Vec<_> =
+        client.memory().list().limit(2).stream().try_collect().await.expect("two pages");
+    let ids: Vec<_> = notes.iter().map(|note| note.id.as_str()).collect();
+    assert_eq!(ids, ["a", "b", "c"]);
+    assert_eq!(server.received_requests().await.expect("recorded").len(), 2);
+}
+
+#[tokio::test]
+async fn a_stream_of_spaces_ends_with_the_total() {
+    let server = MockServer::start().await;
+    for number in ["1", "2", "3"] {
+        let page = success(json!({
+            "projects": [space(number)], "page": number.parse::<u32>().ok(), "limit": 1, "total": 2
+        }));
+        Mock::given(query_param("page", number))
+            .respond_with(ResponseTemplate::new(200).set_body_json(page))
+            .mount(&server)
+            .await;
+    }
+    let (client, _) = client(&server);
+    let spaces: Vec<_> =
+        client.spaces().list().limit(1).stream().try_collect().await.expect("two pages");
+    let names: BTreeSet<_> = spaces.iter().map(|space| space.name.as_str()).collect();
+    assert_eq!(names, BTreeSet::from(["1", "2"]));
+    assert_eq!(server.received_requests().await.expect("recorded").len(), 2);
+}
+
+#[test]
+fn refuses_base_urls_that_cannot_be_meant() {
+    for url in [
+        "switchy.example/api",
+        "ftp://switchy.example/api",
+        "https://ada:secret@switchy.example/api",
+        "https://switchy.example/api?x=1",
+        "",
+    ] {
+        assert!(Client::new(url, KEY).is_err(), "{url}");
+    }
+    let client = Client::new("https://switchy.example/api/", KEY).expect("fine");
+    assert_eq!(client.base_url(), "https://switchy.example/api");
+}
