@@ -1,0 +1,326 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use switchy::types;
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done
+  1  unexpected failure
+  2  wrong usage
+  3  authentication: no key, or not a valid one
+  4  forbidden
+  5  not found
+  6  conflict
+  7  invalid: the server does not accept what was sent
+  8  rate limited
+  9  server unavailable or out of reach
+
+Environment:
+  SWITCHY_URL         the server, as --url
+  SWITCHY_API_KEY     the API key; goes before the profile's
+  SWITCHY_PROFILE     the profile, as --profile
+  SWITCHY_CONFIG_DIR  where config.toml is kept
+  NO_COLOR            no colours, when set to anything";
+
+/// The command line of the Switchy workspace server.
+#[derive(Debug, Parser)]
+#[command(name = "switchy", version, propagate_version = true, after_help = AFTER_HELP)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Debug)]
+pub struct Global {
+    /// The server: http://127.0.0.1:3000; /api is added to a URL without a path
+    #[arg(long, global = true, env = "SWITCHY_URL", value_name = "URL", hide_env = true)]
+    pub url: Option<String>,
+    /// The saved profile to use instead of the current one
+    #[arg(long, global = true, env = "SWITCHY_PROFILE", value_name = "NAME", hide_env = true)]
+    pub profile: Option<String>,
+    /// How to print what the server answers
+    #[arg(long, short, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: Format,
+}
+
+/// How to print what the server answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// The data as the server sent it, for programs
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Save a server and an API key as a profile, after trying them
+    Login(Login),
+    /// Forget the API key of the profile
+    Logout,
+    /// Show the user, organization, role and Spaces of the API key
+    Whoami,
+    /// Choose between saved servers and keys
+    #[command(subcommand)]
+    Profile(Profile),
+    /// Shared Spaces
+    #[command(subcommand)]
+    Space(Space),
+    /// Conversation sessions of a Space
+    #[command(subcommand)]
+    Session(Session),
+    /// Notes, found again by their meaning
+    #[command(subcommand)]
+    Memory(Memory),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+}
+
+#[derive(Args, Debug)]
+pub struct Login {
+    /// Read the API key from standard input instead of asking for it
+    #[arg(long)]
+    pub key_stdin: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Profile {
+    /// List the saved profiles
+    List,
+    /// Make a profile the current one
+    Use {
+        /// The profile's name
+        name: String,
+    },
+    /// Print a profile's API key, for scripts and other programs
+    Key {
+        /// The profile's name; the current one otherwise
+        name: Option<String>,
+    },
+    /// Remove a profile and its key
+    Remove {
+        /// The profile's name
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Space {
+    /// List the Spaces that you are in
+    List {
+        /// The number of the page, from 1
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+        page: Option<u32>,
+        /// Spaces on a page
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+        limit: Option<u32>,
+        /// Every page
+        #[arg(long, conflicts_with_all = ["page", "limit"])]
+        all: bool,
+    },
+    /// Show one Space
+    View {
+        /// Its slug or id
+        space: String,
+    },
+    /// Make a Space; you become its OWNER
+    Create {
+        /// Its name; the slug is made from it
+        name: String,
+        /// What it is for
+        #[arg(long)]
+        description: Option<String>,
+        /// A word to find it by; may be repeated
+        #[arg(long = "tag", value_name = "TAG")]
+        tags: Vec<String>,
+    },
+}
+
+/// The Space that sessions belong to.
+#[derive(Args, Debug)]
+pub struct InSpace {
+    /// The Space: its slug or id
+    #[arg(long, value_name = "SLUG")]
+    pub space: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Session {
+    /// List the live sessions of a Space
+    List {
+        #[command(flatten)]
+        place: InSpace,
+    },
+    /// Show one session; archived ones too
+    View {
+        #[command(flatten)]
+        place: InSpace,
+        /// The session's id
+        id: String,
+    },
+    /// Make a session
+    Create {
+        #[command(flatten)]
+        place: InSpace,
+        /// Its title
+        name: String,
+        /// What it is about
+        #[arg(long)]
+        description: Option<String>,
+        /// The slug of the agent or model that answers by default
+        #[arg(long, value_name = "SLUG")]
+        agent: Option<String>,
+        /// The id of a user who takes part; may be repeated
+        #[arg(long = "participant", value_name = "USER_ID")]
+        participants: Vec<String>,
+    },
+    /// Change a session's title or model
+    #[command(group(clap::ArgGroup::new("change").required(true).multiple(true)))]
+    Update {
+        #[command(flatten)]
+        place: InSpace,
+        /// The session's id
+        id: String,
+        /// The new title
+        #[arg(long, group = "change")]
+        title: Option<String>,
+        /// The new default model
+        #[arg(long, group = "change")]
+        model: Option<String>,
+    },
+    /// Archive sessions: they stay readable, but are listed no more
+    Archive {
+        #[command(flatten)]
+        place: InSpace,
+        /// The sessions' ids
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+    },
+}
+
+/// Who sees a note.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Visibility {
+    /// You alone
+    Private,
+    /// The members of the Space
+    Space,
+    /// Everybody in the organization
+    Org,
+}
+
+impl From<Visibility> for types::Visibility {
+    fn from(visibility: Visibility) -> Self {
+        match visibility {
+            Visibility::Private => Self::Private,
+            Visibility::Space => Self::Space,
+            Visibility::Org => Self::Org,
+        }
+    }
+}
+
+/// Who sees a new note.
+#[derive(Args, Clone, Debug)]
+pub struct Audience {
+    /// Who sees it: space with --space, private otherwise
+    #[arg(long, value_enum, ignore_case = true)]
+    pub visibility: Option<Visibility>,
+    /// The Space that it belongs to: its slug or id
+    #[arg(long, value_name = "SPACE")]
+    pub space: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Memory {
+    /// List the notes that you can see, newest first
+    List(MemoryList),
+    /// Write a note
+    #[command(visible_alias = "create")]
+    Add(MemoryAdd),
+    /// Delete notes for good
+    Delete {
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        /// The notes' ids
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+    },
+    /// Find notes by their meaning
+    Search {
+        /// A question, or words
+        query: String,
+        /// Only notes of this Space: its slug or id
+        #[arg(long)]
+        space: Option<String>,
+        /// At most so many results
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+        limit: Option<u32>,
+    },
+    /// Write the notes of a file, one JSON object a line; safe to run again
+    #[command(after_help = IMPORT_HELP)]
+    Import {
+        /// The file; - for standard input
+        file: PathBuf,
+        #[command(flatten)]
+        audience: Audience,
+    },
+}
+
+const IMPORT_HELP: &str = "\
+Each line is an object like
+  {\"content\": \"Deploys are on Tuesdays.\", \"visibility\": \"ORG\", \"tags\": [\"deploys\"]}
+with \"spaceId\" (an id or a slug) and \"sourceUrl\" besides; all but \"content\" may be missing.
+--visibility and --space say what holds for the lines that do not.
+
+Notes of yours with the same content, visibility and Space are not written again, and a note that
+was written in the last 24 hours is not doubled even if the connection broke before the answer came.
+When the rate limit is reached, the import waits as long as the server asks, and goes on.";
+
+#[derive(Args, Debug)]
+pub struct MemoryList {
+    /// At most so many
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub limit: Option<u32>,
+    /// Every note, page after page
+    #[arg(long, conflicts_with = "limit")]
+    pub all: bool,
+    /// Only notes of this visibility
+    #[arg(long, value_enum, ignore_case = true)]
+    pub visibility: Option<Visibility>,
+    /// Only notes of this Space: its slug or id
+    #[arg(long)]
+    pub space: Option<String>,
+    /// Only notes with this tag
+    #[arg(long)]
+    pub tag: Option<String>,
+    /// Only notes older than the one with this id
+    #[arg(long, value_name = "ID")]
+    pub before: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct MemoryAdd {
+    /// What it says; - reads it from standard input
+    pub content: String,
+    #[command(flatten)]
+    pub audience: Audience,
+    /// A word to find it by; may be repeated
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+    /// Where it comes from
+    #[arg(long, value_name = "URL")]
+    pub source_url: Option<String>,
+}

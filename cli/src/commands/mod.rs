@@ -1,0 +1,41 @@
+//! What the commands do, one file for each resource.
+
+mod account;
+mod import;
+mod memory;
+mod profile;
+mod session;
+mod space;
+
+use clap::CommandFactory;
+
+use crate::{
+    args::{Cli, Command, Global},
+    connection::Connection,
+    failure::Failure,
+    output::Output,
+};
+
+/// Does what was typed.
+pub async fn run(global: &Global, command: Command, output: &Output) -> Result<(), Failure> {
+    match command {
+        Command::Login(options) => account::login(global, &options, output).await,
+        Command::Logout => account::logout(global, output),
+        Command::Whoami => account::whoami(&Connection::choose(global)?, output).await,
+        Command::Profile(command) => profile::run(command, output),
+        Command::Space(command) => {
+            space::run(&Connection::choose(global)?.client()?, command, output).await
+        }
+        Command::Session(command) => {
+            session::run(&Connection::choose(global)?.client()?, command, output).await
+        }
+        Command::Memory(command) => {
+            memory::run(&Connection::choose(global)?, command, output).await
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "switchy", &mut script);
+            output.write(&String::from_utf8_lossy(&script))
+        }
+    }
+}
