@@ -1,0 +1,163 @@
+//! The command line against the real server.
+
+use crate::fixture::binary::{Ended, Home};
+use crate::fixture::{Caller, Options, Server};
+use serde_json::Value;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use switchy_server::auth::OrgRole;
+use switchy_server::limits::Limits;
+
+/// `switchy ARGUMENTS` as this caller.
+fn switchy(home: &Home, server: &Server, caller: &Caller, arguments: &[&str]) -> Command {
+    let mut command = home.cli(arguments);
+    command
+        .env("SWITCHY_URL", &server.url)
+        .env("SWITCHY_API_KEY", caller.key.as_deref().unwrap_or_default());
+    command
+}
+
+/// Runs it off this thread: the server of the test lives on it.
+async fn run(mut command: Command) -> Ended {
+    tokio::task::spawn_blocking(move || Ended::of(&mut command)).await.expect("it ran")
+}
+
+fn notes_file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/notes.jsonl")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_with_the_command_line() {
+    let server = Server::start().await;
+    let org = server.org("acme").await;
+    let home = Home::new();
+    let on = |arguments: &[&str]| run(switchy(&home, &server, &org.owner, arguments));
+
+    assert!(on(&["whoami"]).await.ok().contains("owner@acme.test"));
+    let space = on(&["space", "create", "Platform team", "-o", "json"]).await.json();
+    assert_eq!(space["project"]["slug"], "platform-team");
+    on(&["session", "create", "Upgrade", "--space", "platform-team"]).await.ok();
+    let sessions = on(&["session", "list", "--space", "platform-team", "-o", "json"]).await.json();
+    let session = sessions["sessions"][0]["id"].as_str().expect("id").to_owned();
+    let renamed = ["session", "update", &session, "--space", "platform-team", "--title", "New"];
+    on(&renamed).await.ok();
+    on(&["session", "archive", &session, "--space", "platform-team"]).await.ok();
+    let viewed = ["session", "view", &session, "--space", "platform-team", "-o", "json"];
+    let viewed = on(&viewed).await.json();
+    assert_eq!(viewed["session"]["title"], "New");
+    assert!(viewed["session"]["archivedAt"].is_string());
+
+    let note =
+        ["memory", "add", "The lock is with Grace.", "--space", "platform-team", "-o", "json"];
+    let note = on(&note).await.json();
+    let id = note["memory"]["id"].as_str().expect("id").to_owned();
+    assert_eq!(note["memory"]["visibility"], "SPACE");
+    assert!(on(&["memory", "search", "who holds the lock?"]).await.ok().contains("Grace"));
+    on(&["memory", "delete", &id, "--yes"]).await.ok();
+    let missing = on(&["memory", "delete", &id, "--yes"]).await;
+    assert_eq!(missing.status.code(), Some(5), "{}", missing.stderr);
+    assert!(missing.stderr.contains("request id"), "{}", missing.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exit_codes_tell_the_kind_of_failure() {
+    let server = Server::start().await;
+    let org = server.org("acme").await;
+    let space = org.owner.space("Secret").await;
+    let eve = server.member(&org, "eve", OrgRole::Member).await;
+    let home = Home::new();
+    let nobody = server.nobody();
+    let id = space["id"].as_str().expect("id");
+    for (caller, arguments, code) in [
+        (&nobody, &["whoami"][..], 3),
+        (&eve, &["space", "view", id][..], 4),
+        (&org.owner, &["space", "view", "cmo5w1c2t8zq4k7n3x9b6d0fh"][..], 5),
+        (&org.owner, &["space", "create", "secret"][..], 6),
+        (&org.owner, &["space", "create", "!!!"][..], 7),
+    ] {
+        let ended = run(switchy(&home, &server, caller, arguments)).await;
+        assert_eq!(ended.status.code(), Some(code), "{arguments:?} {}", ended.stderr);
+        assert!(ended.stdout.is_empty(), "{}", ended.stdout);
+    }
+    let mut unreachable = switchy(&home, &server, &org.owner, &["whoami"]);
+    unreachable.env("SWITCHY_URL", "http://127.0.0.1:1/api");
+    assert_eq!(run(unreachable).await.status.code(), Some(9));
+}
+
+async fn total(caller: &Caller) -> Value {
+    caller.get("/memory").await.data(200)["total"].take()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_is_safe_to_run_twice() {
+    let server = Server::start().await;
+    let org = server.org("acme").await;
+    let home = Home::new();
+    let file = notes_file().display().to_string();
+    let import = ["memory", "import", &file, "--visibility", "ORG"];
+    run(switchy(&home, &server, &org.owner, &import)).await.ok();
+    assert_eq!(total(&org.owner).await, 60);
+    run(switchy(&home, &server, &org.owner, &import)).await.ok();
+    assert_eq!(total(&org.owner).await, 60);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_waits_for_the_limit_and_goes_on() {
+    let server = Server::with(Options {
+        limits: Limits { reads: 0, writes: 2, failures: 0 },
+        ..Options::default()
+    })
+    .await;
+    let org = server.org("acme").await;
+    let home = Home::new();
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    for i in 0..2 {
+        writeln!(file, "{{\"content\": \"note {i}\"}}").expect("written");
+    }
+    // both places were taken most of a minute ago, and are free again in two seconds
+    let sql = server.sql().await;
+    let key: String = sql.query_one("SELECT id FROM api_keys", &[]).await.expect("key").get(0);
+    sql.execute(
+        "INSERT INTO rate_limits (subject, bucket, hits) VALUES ('key:' || $1::text, 'write', \
+         ARRAY[now() - interval '58 s', now() - interval '58 s'])",
+        &[&key],
+    )
+    .await
+    .expect("hits");
+    let path = file.path().display().to_string();
+    run(switchy(&home, &server, &org.owner, &["memory", "import", &path])).await.ok();
+    assert_eq!(total(&org.owner).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_line_is_named_and_the_others_are_written() {
+    let server = Server::start().await;
+    let org = server.org("acme").await;
+    let home = Home::new();
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    writeln!(file, "{{\"content\": \"good\"}}\n{{\"content\": \"\"}}\n{{\"content\": \"fine\"}}")
+        .expect("written");
+    let path = file.path().display().to_string();
+    let ended = run(switchy(&home, &server, &org.owner, &["memory", "import", &path])).await;
+    assert_ne!(ended.status.code(), Some(0));
+    assert!(ended.stderr.contains("line 2"), "{}", ended.stderr);
+    assert_eq!(total(&org.owner).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile_that_login_saved_is_used_and_its_key_can_be_printed() {
+    let server = Server::start().await;
+    let org = server.org("acme").await;
+    let home = Home::new();
+    let key = org.owner.key.clone().expect("a key");
+    let secret = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(secret.path(), &key).expect("written");
+    let mut login = home.cli(["login", "--key-stdin", "--url", &server.url]);
+    login.stdin(std::fs::File::open(secret.path()).expect("the file"));
+    let ended = run(login).await;
+    assert!(!ended.everything().contains(&key), "the key was echoed");
+    ended.ok();
+    assert!(run(home.cli(["whoami"])).await.ok().contains("owner@acme.test"));
+    assert_eq!(run(home.cli(["profile", "key"])).await.ok().trim(), key);
+}

@@ -1,0 +1,132 @@
+//! The typed client against the real server.
+
+use crate::fixture::{Options, Server};
+use futures::TryStreamExt;
+use switchy::ErrorCode;
+use switchy::types::Visibility;
+use switchy_server::auth::OrgRole;
+use switchy_server::clock::{Clock, ManualClock};
+use switchy_server::limits::Limits;
+
+#[tokio::test]
+async fn every_operation_has_a_method() {
+    let server = Server::start().await;
+    let org = server.org("acme").await;
+    let client = org.owner.client();
+
+    let me = client.me().await.expect("me");
+    assert_eq!(
+        (me.user.email.as_str(), me.organization.slug.as_str()),
+        ("owner@acme.test", "acme")
+    );
+    assert_eq!(client.health().await.expect("health").status, "ok");
+    assert!(client.ready().await.expect("ready").semantic_search);
+    let served = client.openapi().await.expect("openapi");
+    assert_eq!(served["openapi"], "3.1.0");
+
+    let space = client.spaces().create("Platform").tags(["a"]).await.expect("space");
+    assert_eq!(client.spaces().view(&space.id).await.expect("space"), space);
+    assert_eq!(
+        client.spaces().list().await.expect("spaces").projects,
+        std::slice::from_ref(&space)
+    );
+
+    let sessions = client.sessions(&space.slug);
+    let session = sessions.create("Upgrade").default_agent("claude").await.expect("session");
+    let renamed = sessions.update(&session.id).title("Upgrade to 18").await.expect("session");
+    assert_eq!(renamed.title, "Upgrade to 18");
+    assert_eq!(sessions.list().await.expect("sessions").len(), 1);
+    sessions.archive(&session.id).await.expect("archived");
+    assert!(sessions.view(&session.id).await.expect("session").archived_at.is_some());
+    assert!(sessions.list().await.expect("sessions").is_empty());
+
+    let note = client
+        .memory()
+        .create("The release captain holds the lock.", Visibility::Space)
+        .space(&space.id)
+        .await
+        .expect("note");
+    let found = client.memory().search("who has the lock?").await.expect("results");
+    assert_eq!(found.results.first().map(|hit| &hit.memory.id), Some(&note.id));
+    client.memory().delete(&note.id).await.expect("deleted");
+    assert_eq!(client.memory().list().await.expect("notes").total, 0);
+}
+
+#[tokio::test]
+async fn streams_yield_every_element_once_in_the_order_of_the_list() {
+    let server = Server::start().await;
+    let org = server.org("acme").await;
+    let client = org.owner.client();
+    let mut names = Vec::new();
+    for i in 0..7 {
+        names.push(client.spaces().create(format!("Space {i}")).await.expect("space").name);
+    }
+    names.reverse();
+    let streamed: Vec<_> =
+        client.spaces().list().limit(3).stream().try_collect().await.expect("spaces");
+    assert_eq!(
+        streamed.iter().map(|space| &space.name).collect::<Vec<_>>(),
+        names.iter().collect::<Vec<_>>()
+    );
+
+    let mut contents = Vec::new();
+    for i in 0..7 {
+        let note = client.memory().create(format!("Note {i}"), Visibility::Private).await;
+        contents.push(note.expect("note").content);
+    }
+    contents.reverse();
+    let streamed: Vec<_> =
+        client.memory().list().limit(3).stream().try_collect().await.expect("notes");
+    assert_eq!(
+        streamed.iter().map(|note| &note.content).collect::<Vec<_>>(),
+        contents.iter().collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
+async fn an_error_tells_its_code_its_request_and_every_field() {
+    let server = Server::start().await;
+    let org = server.org("acme").await;
+    let client = org.owner.client();
+    let tags = (0..21).map(|i| format!("tag {i}")).collect::<Vec<_>>();
+    let error = client.spaces().create("").tags(tags).await.expect_err("refused");
+    assert_eq!(error.code(), &ErrorCode::Validation);
+    assert_eq!(error.status().map(|s| s.as_u16()), Some(400));
+    assert!(error.request_id().is_some());
+    let fields = error.field_errors().iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert!(fields.iter().any(|f| f.starts_with("name")), "{fields:?}");
+    assert!(fields.iter().any(|f| f.starts_with("tags")), "{fields:?}");
+
+    let eve = server.member(&org, "eve", OrgRole::Member).await.client();
+    let space = client.spaces().create("Secret").await.expect("space");
+    let error = eve.spaces().view(&space.id).await.expect_err("refused");
+    assert_eq!(error.code(), &ErrorCode::Forbidden);
+    let error = server.nobody().client().me().await.expect_err("refused");
+    assert_eq!(error.code(), &ErrorCode::Auth);
+}
+
+#[tokio::test]
+async fn a_spent_limit_is_waited_for_and_nothing_is_written_twice() {
+    let clock = ManualClock::starting_at(chrono::Utc::now());
+    let server = Server::with(Options {
+        limits: Limits { reads: 0, writes: 1, failures: 0 },
+        clock: Clock::Manual(clock.clone()),
+        ..Options::default()
+    })
+    .await;
+    let org = server.org("acme").await;
+    let client = switchy::Client::builder()
+        .base_url(&server.url)
+        .api_key(org.owner.key.clone().expect("a key"))
+        // sleeping moves the server's clock: a minute passes at once
+        .sleep_with(move |wait| {
+            clock.advance(chrono::TimeDelta::from_std(wait).expect("short"));
+            std::future::ready(())
+        })
+        .build()
+        .expect("a client");
+    for i in 0..3 {
+        client.memory().create(format!("Note {i}"), Visibility::Org).await.expect("written");
+    }
+    assert_eq!(client.memory().list().await.expect("notes").total, 3);
+}

@@ -1,0 +1,18 @@
+//! End to end: a real server on a real PostgreSQL, driven through the client and over raw HTTP.
+
+mod fixture;
+
+mod authentication;
+mod cli;
+mod client;
+mod envelope;
+mod idempotency;
+mod isolation;
+mod limits;
+mod me;
+mod memory;
+mod round_trips;
+mod search;
+mod server_binary;
+mod sessions;
+mod spaces;

@@ -1,0 +1,234 @@
+//! `admin`: organizations, users and keys from the command line.
+
+use super::stop;
+use crate::fixture::binary::{Ended, Home, Serving, caller};
+use crate::fixture::{Options, Server, embedders};
+use nix::sys::signal::Signal;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+
+/// What `--output json` prints, in this order.
+const KEYS: [&str; 6] = ["organizationId", "organizationSlug", "userId", "email", "role", "apiKey"];
+
+/// A server in this process, and the program beside it on the same database.
+struct Team {
+    server: Server,
+    home: Home,
+}
+
+impl Team {
+    async fn new() -> Team {
+        let options = Options { embedder: embedders::none(), ..Options::default() };
+        Team { server: Server::with(options).await, home: Home::new() }
+    }
+
+    fn admin(&self, arguments: &[&str]) -> Ended {
+        let arguments = ["admin"].iter().chain(arguments);
+        let url = self.server.database.expose_secret();
+        Ended::of(self.home.server(arguments).env("DATABASE_URL", url))
+    }
+
+    fn made(&self, arguments: &[&str]) -> Value {
+        self.admin(&[arguments, &["--output", "json"]].concat()).json()
+    }
+
+    /// Acme and its OWNER.
+    fn bootstrap(&self) -> Value {
+        self.made(&["bootstrap", "--org", "Acme Corp", "--email", "ada@acme.test"])
+    }
+
+    /// How many organizations, users, members and keys there are.
+    async fn rows(&self) -> [i64; 4] {
+        let sql = "SELECT (SELECT count(*) FROM orgs), (SELECT count(*) FROM users), \
+                   (SELECT count(*) FROM members), (SELECT count(*) FROM api_keys)";
+        let row = self.server.sql().await.query_one(sql, &[]).await.expect("counts");
+        [0, 1, 2, 3].map(|column| row.get(column))
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("text")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_is_printed_as_json_and_its_key_works() {
+    let team = Team::new().await;
+    let ada = team.bootstrap();
+    assert_eq!(ada.as_object().expect("an object").keys().collect::<Vec<_>>(), KEYS);
+    assert_eq!(ada["organizationSlug"], "acme-corp");
+    assert_eq!(ada["email"], "ada@acme.test");
+    assert_eq!(ada["role"], "OWNER");
+    let me = caller(&team.server.url, text(&ada["apiKey"])).get("/me").await.data(200);
+    assert_eq!(me["organization"]["id"], ada["organizationId"]);
+    assert_eq!(me["organization"]["name"], "Acme Corp");
+    assert_eq!(me["user"]["id"], ada["userId"]);
+    assert_eq!(me["scopes"], json!(["*"]));
+
+    for (email, role) in [("eve@acme.test", "member"), ("joe@acme.test", "Admin")] {
+        let made =
+            team.made(&["user", "add", "--org", "acme-corp", "--email", email, "--role", role]);
+        assert_eq!(made.as_object().expect("an object").keys().collect::<Vec<_>>(), KEYS);
+        assert_eq!(made["role"], role.to_uppercase());
+        assert_eq!(made["organizationId"], ada["organizationId"]);
+        let me = caller(&team.server.url, text(&made["apiKey"])).get("/me").await.data(200);
+        assert_eq!(me["role"], role.to_uppercase());
+        assert_eq!(me["user"]["email"], email);
+    }
+
+    // addresses differ by more than case
+    let again = team.made(&["key", "create", "--org", "acme-corp", "--email", "ADA@acme.test"]);
+    assert_eq!(again["userId"], ada["userId"]);
+    assert_eq!(again["role"], "OWNER");
+    assert_ne!(again["apiKey"], ada["apiKey"]);
+    for key in [&ada["apiKey"], &again["apiKey"]] {
+        caller(&team.server.url, text(key)).get("/me").await.data(200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_is_printed_for_people() {
+    let team = Team::new().await;
+    let printed = team.admin(&["bootstrap", "--org", "Acme", "--email", "ada@acme.test"]).ok();
+    let lines: Vec<_> = printed.lines().collect();
+    assert!(lines[0].starts_with("Organization  acme (c"), "{printed}");
+    assert!(lines[1].starts_with("User          ada@acme.test (c"), "{printed}");
+    assert!(lines[1].ends_with(", OWNER"), "{printed}");
+    let key = lines[2].strip_prefix("API key       ").expect(&printed);
+    assert!(lines[3].contains("once"), "{printed}");
+    caller(&team.server.url, key).get("/me").await.data(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_can_do_what_its_scopes_say_and_no_more() {
+    let team = Team::new().await;
+    team.bootstrap();
+    let made = team.made(&[
+        "key",
+        "create",
+        "--org",
+        "acme-corp",
+        "--email",
+        "ada@acme.test",
+        "--scope",
+        "memory:read",
+        "--scope",
+        "spaces:read",
+    ]);
+    let reader = caller(&team.server.url, text(&made["apiKey"]));
+    assert_eq!(reader.get("/me").await.data(200)["scopes"], json!(["memory:read", "spaces:read"]));
+    reader.get("/memory").await.data(200);
+    reader.get("/projects").await.data(200);
+    let note = json!({ "content": "x", "visibility": "ORG" });
+    reader.post("/memory", note).await.fails(403, "FORBIDDEN");
+    reader.post("/projects", json!({ "name": "x" })).await.fails(403, "FORBIDDEN");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_made_is_refused_in_a_sentence_and_leaves_nothing() {
+    let team = Team::new().await;
+    team.bootstrap();
+    let before = team.rows().await;
+    let new = "new@acme.test";
+    let long = "x".repeat(101);
+    let refused: [(&[&str], &str); 11] = [
+        (&["bootstrap", "--org", "acme corp", "--email", new], "`acme-corp` exists already"),
+        (&["bootstrap", "--org", "!?", "--email", new], "at least one letter or digit"),
+        (&["bootstrap", "--org", &long, "--email", new], "1 to 100 characters"),
+        (&["bootstrap", "--org", "Other", "--email", "nobody"], "must be an e-mail address"),
+        (&["bootstrap", "--org", "Other", "--email", "a b@c"], "must be an e-mail address"),
+        (
+            &["user", "add", "--org", "acme-corp", "--email", "ADA@acme.test", "--role", "ADMIN"],
+            "is a member of the organization already",
+        ),
+        (
+            &["user", "add", "--org", "nowhere", "--email", new, "--role", "ADMIN"],
+            "no organization has the slug `nowhere`",
+        ),
+        (
+            &["user", "add", "--org", "acme-corp", "--email", "@", "--role", "ADMIN"],
+            "must be an e-mail address",
+        ),
+        (
+            &["key", "create", "--org", "acme-corp", "--email", new],
+            "no user has the address new@acme.test",
+        ),
+        (
+            &["key", "create", "--org", "nowhere", "--email", "ada@acme.test"],
+            "no organization has the slug `nowhere`",
+        ),
+        (
+            &[
+                "key",
+                "create",
+                "--org",
+                "acme-corp",
+                "--email",
+                "ada@acme.test",
+                "--scope",
+                "memory:read",
+                "--scope",
+                "memory:reed",
+            ],
+            "`memory:reed` is not a scope; the scopes are *, spaces:read,",
+        ),
+    ];
+    for (arguments, sentence) in refused {
+        let ended = team.admin(arguments);
+        assert!(ended.sentence().contains(sentence), "{arguments:?}: {ended:?}");
+        assert_eq!(ended.stdout, "", "{arguments:?}");
+        assert_eq!(team.rows().await, before, "{arguments:?}");
+    }
+    team.made(&["bootstrap", "--org", "Other", "--email", "eve@other.test"]);
+    let stranger = ["key", "create", "--org", "acme-corp", "--email", "eve@other.test"];
+    let ended = team.admin(&stranger);
+    assert!(ended.sentence().contains("not a member of the organization"), "{ended:?}");
+}
+
+#[test]
+fn wrong_arguments_are_refused_before_anything_happens() {
+    let home = Home::new();
+    let wrong: [&[&str]; 7] = [
+        &[],
+        &["admin"],
+        &["admin", "bootstrap"],
+        &["admin", "bootstrap", "--org", "Acme"],
+        &["admin", "user", "add", "--org", "a", "--email", "a@b", "--role", "king"],
+        &["admin", "key", "create", "--org", "a", "--email", "a@b", "--output", "xml"],
+        &["admin", "key", "create", "--org", "a", "--email", "a@b", "--scopes", "*"],
+    ];
+    for arguments in wrong {
+        let ended = Ended::of(&mut home.server(arguments));
+        assert!(ended.usage().contains("--help"), "{arguments:?}: {ended:?}");
+    }
+    assert!(!home.data_dir().exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_works_beside_a_running_server_and_without_one() {
+    let home = Home::new();
+    let admin = |arguments: &[&str]| {
+        let arguments = ["admin"].iter().chain(arguments).chain(&["--output", "json"]);
+        Ended::of(&mut home.server(arguments)).json()
+    };
+    // without: the database is made for it, and the first start then has nothing to make
+    let ada = admin(&["bootstrap", "--org", "Acme", "--email", "ada@acme.test"]);
+    let serving = Serving::start(&mut home.serve());
+    let me = serving.caller(text(&ada["apiKey"])).get("/me").await.data(200);
+    assert_eq!(me["organization"]["slug"], "acme");
+
+    // beside
+    let postgres = home.postgres_pid();
+    let add = ["user", "add", "--org", "acme", "--email", "eve@acme.test", "--role", "MEMBER"];
+    let eve = admin(&add);
+    assert_eq!(home.postgres_pid(), postgres);
+    serving.caller(text(&eve["apiKey"])).get("/me").await.data(200);
+    assert_eq!(stop(serving, Signal::SIGTERM).ok(), "");
+    assert!(!home.config_dir().exists());
+
+    // without, again: what it starts, it stops
+    let key = admin(&["key", "create", "--org", "acme", "--email", "eve@acme.test"]);
+    assert!(!home.data_dir().join("postgres/postmaster.pid").exists());
+    let serving = Serving::start(&mut home.serve());
+    serving.caller(text(&key["apiKey"])).get("/me").await.data(200);
+    assert_eq!(stop(serving, Signal::SIGTERM).ok(), "");
+}
