@@ -5,6 +5,7 @@ mod fixture;
 mod authentication;
 mod cli;
 mod client;
+mod documents;
 mod envelope;
 mod idempotency;
 mod isolation;
