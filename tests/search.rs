@@ -56,7 +56,11 @@ async fn meaning_beats_words() {
     let org = server.org("acme").await;
     org_notes(&org.owner, &TEAM).await;
     org_notes(&org.owner, &["Nobody else knows that I want to quit my job."]).await;
+    // a stray `is` must not make up for a meaning that is nowhere near
+    org_notes(&org.owner, &["PROJ-1236 is about the size of the letters."]).await;
     for (query, note) in [
+        ("what is our refund policy?", TEAM[1]),
+        ("who tidies up the place where we make coffee?", TEAM[2]),
         ("a colleague's computer was taken by a thief", TEAM[3]),
         ("how long do we retain copies of our Postgres data?", TEAM[7]),
         ("leaving the company", "Nobody else knows that I want to quit my job."),

@@ -15,12 +15,19 @@ pub struct Parts {
     pub expansion: Option<f64>,
 }
 
+/// The share of a query's inner product with itself that a note must reach to count in full. Where
+/// no note comes near the query, the best of them is still a poor one: scaled up to 1, a stray
+/// common word would outvote the vectors.
+const FULL_EXPANSION: f64 = 0.3;
+
 /// Differences below this are none.
 const EPSILON: f64 = 1e-9;
 
 /// Min-max over the candidates. Who has no value counts as the lowest; when nobody differs, having
 /// a positive value is worth 1.
-fn normalised(values: impl Iterator<Item = Option<f64>> + Clone) -> Option<Vec<f64>> {
+///
+/// What is worth 1 is at least `full`.
+fn normalised(values: impl Iterator<Item = Option<f64>> + Clone, full: f64) -> Option<Vec<f64>> {
     let known = values.clone().flatten().filter(|v| v.is_finite());
     let highest = known.clone().fold(f64::NEG_INFINITY, f64::max);
     if highest == f64::NEG_INFINITY {
@@ -29,6 +36,7 @@ fn normalised(values: impl Iterator<Item = Option<f64>> + Clone) -> Option<Vec<f
     let some_missing = values.clone().any(|v| v.is_none());
     let lowest = known.fold(f64::INFINITY, f64::min);
     let lowest = if some_missing { lowest.min(0.0) } else { lowest };
+    let highest = highest.max(full);
     let scale = |value: Option<f64>| {
         let value = value.filter(|v| v.is_finite()).unwrap_or(lowest);
         if highest - lowest < EPSILON {
@@ -40,12 +48,14 @@ fn normalised(values: impl Iterator<Item = Option<f64>> + Clone) -> Option<Vec<f
     Some(values.map(scale).collect())
 }
 
-/// One score a candidate, `0..=1`, in the candidates' order.
-pub fn fuse(candidates: &[Parts]) -> Vec<f64> {
+/// One score a candidate, `0..=1`, in the candidates' order. `query_expansion` is the inner product
+/// of the query's expansion with itself, 0 without one.
+pub fn fuse(candidates: &[Parts], query_expansion: f64) -> Vec<f64> {
+    let none = f64::NEG_INFINITY;
     let parts = [
-        normalised(candidates.iter().map(|c| c.words)),
-        normalised(candidates.iter().map(|c| c.cosine)),
-        normalised(candidates.iter().map(|c| c.expansion)),
+        normalised(candidates.iter().map(|c| c.words), none),
+        normalised(candidates.iter().map(|c| c.cosine), none),
+        normalised(candidates.iter().map(|c| c.expansion), FULL_EXPANSION * query_expansion),
     ];
     let speaking: Vec<&Vec<f64>> = parts.iter().flatten().collect();
     (0..candidates.len())
@@ -63,19 +73,35 @@ mod tests {
 
     #[test]
     fn what_both_arms_like_beats_what_one_likes() {
-        let scores = fuse(&[
-            Parts { words: Some(8.0), cosine: Some(0.7), expansion: None },
-            Parts { words: Some(8.0), cosine: Some(0.1), expansion: None },
-            Parts { words: None, cosine: Some(0.7), expansion: None },
-            Parts { words: None, cosine: Some(0.1), expansion: None },
-        ]);
+        let scores = fuse(
+            &[
+                Parts { words: Some(8.0), cosine: Some(0.7), expansion: None },
+                Parts { words: Some(8.0), cosine: Some(0.1), expansion: None },
+                Parts { words: None, cosine: Some(0.7), expansion: None },
+                Parts { words: None, cosine: Some(0.1), expansion: None },
+            ],
+            0.0,
+        );
         assert_eq!(scores, [1.0, 0.5, 0.5, 0.0]);
     }
 
     #[test]
     fn words_alone_are_enough_and_a_single_hit_is_a_full_one() {
-        assert_eq!(fuse(&[Parts { words: Some(0.3), ..Parts::default() }]), [1.0]);
-        assert_eq!(fuse(&[]), Vec::<f64>::new());
+        assert_eq!(fuse(&[Parts { words: Some(0.3), ..Parts::default() }], 0.0), [1.0]);
+        assert_eq!(fuse(&[], 0.0), Vec::<f64>::new());
+    }
+
+    #[test]
+    fn a_poor_expansion_does_not_outvote_the_vectors() {
+        let scores = fuse(
+            &[
+                Parts { words: None, cosine: Some(0.5), expansion: Some(0.0) },
+                Parts { words: None, cosine: Some(0.3), expansion: Some(0.8) },
+                Parts { words: None, cosine: Some(0.1), expansion: Some(0.0) },
+            ],
+            20.0,
+        );
+        assert!(scores[0] > scores[1], "{scores:?}");
     }
 
     fn part() -> impl Strategy<Value = Option<f64>> {
@@ -96,7 +122,7 @@ mod tests {
                 .into_iter()
                 .map(|(words, cosine, expansion)| Parts { words, cosine, expansion })
                 .collect();
-            let scores = fuse(&parts);
+            let scores = fuse(&parts, 1.0);
             prop_assert_eq!(scores.len(), parts.len());
             prop_assert!(scores.iter().all(|s| (0.0..=1.0).contains(s)));
         }
@@ -108,7 +134,7 @@ mod tests {
             let scores = fuse(&[
                 Parts { words: Some(low), cosine: Some(cosine), expansion: None },
                 Parts { words: Some(low + more), cosine: Some(cosine), expansion: None },
-            ]);
+            ], 0.0);
             prop_assert!(scores[1] >= scores[0]);
         }
     }

@@ -154,6 +154,8 @@ impl Search {
             sparse: e.sparse.as_ref().zip(self.embedder.sparse_model_id()),
         });
         let candidates = store::notes(tx, &ids, reference.as_ref()).await?;
+        let sparse = embedding.and_then(|e| e.sparse.as_ref());
+        let query_expansion = sparse.map_or(0.0, |s| f64::from(s.dot(s)));
         let parts = candidates
             .iter()
             .map(|c| fusion::Parts {
@@ -164,7 +166,7 @@ impl Search {
             .collect::<Vec<_>>();
         let mut hits = candidates
             .into_iter()
-            .zip(fusion::fuse(&parts))
+            .zip(fusion::fuse(&parts, query_expansion))
             .map(|(candidate, score)| Hit { memory: candidate.memory, score })
             .collect::<Vec<_>>();
         hits.sort_by(|a, b| {
