@@ -76,8 +76,9 @@ pub fn start(app: App, config: &ServerConfig) -> Result<Running, StartError> {
         )),
         tokio::spawn(expire(app.store.clone(), config.log.clone())),
     ];
-    // the gateway logs one line a request; Dropshot's own are for when something is wrong
-    let log = Logger::root(LevelFilter::new(config.log.clone(), Level::Warning).fuse(), slog::o!());
+    // The gateway logs one line a request. Dropshot's own warnings repeat whole URIs, in which a
+    // careless client may have put its key.
+    let log = Logger::root(LevelFilter::new(config.log.clone(), Level::Error).fuse(), slog::o!());
     let http = ServerBuilder::new(api, app, log)
         .config(ConfigDropshot {
             bind_address: config.bind,
