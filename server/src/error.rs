@@ -109,6 +109,14 @@ pub enum Error {
         /// Seconds.
         retry_after: u32,
     },
+    /// A server that ours depends on (payments, an integration) failed or did not answer in time.
+    #[error("{message}")]
+    Upstream {
+        /// Which one, and how; nothing secret.
+        message: Cow<'static, str>,
+        /// It did not answer in time.
+        timed_out: bool,
+    },
     /// A defect of ours. The caller learns the request id, the log everything else.
     #[error("an unexpected error occurred; the request id identifies it in the server's log")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -192,6 +200,7 @@ impl Error {
             | Error::MethodNotAllowed { .. }
             | Error::RateLimited { .. }
             | Error::Unavailable { .. }
+            | Error::Upstream { .. }
             | Error::Internal(_) => false,
         }
     }

@@ -1,6 +1,6 @@
 //! The HTTP server: the API behind the gateway, and the tasks that run beside it.
 
-use crate::api::{self, App, MAX_BODY_BYTES};
+use crate::api::{self, App, MAX_BODY_BYTES, PublicUrl};
 use crate::http::gateway::{GatewayConfig, gateway};
 use crate::search::Search;
 use crate::store::{Store, idempotency};
@@ -8,7 +8,7 @@ use dropshot::{
     CompressionConfig, ConfigDropshot, ConfigTls, HandlerTaskMode, HttpServer, ServerBuilder,
 };
 use slog::{Drain, Level, LevelFilter, Logger};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,6 +92,8 @@ pub fn start(app: App, config: &ServerConfig) -> Result<Running, StartError> {
         .start()
         .map_err(|e| StartError::Listen { bind: config.bind, cause: chain(&e) })?;
     let address = http.local_addr();
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    http.app_private().public_url.or(&format!("{scheme}://{}", reachable(address)));
     Ok(Running { http, tasks, address })
 }
 
@@ -149,13 +151,39 @@ impl Running {
     }
 }
 
-/// An [`App`] with its search engine.
-pub fn app(
-    store: Store,
-    embedder: Arc<dyn crate::search::embedder::Embedder>,
-    key_secret: crate::auth::KeySecret,
-    limits: crate::limits::Limits,
-    log: &Logger,
-) -> App {
-    App { store, search: Search::new(embedder, log.clone()), key_secret, limits }
+/// An address that connects to what listens at `address`: what listens everywhere is reached here.
+pub fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// What an [`App`] is made of.
+pub struct AppParts {
+    /// PostgreSQL.
+    pub store: Store,
+    /// The model.
+    pub embedder: Arc<dyn crate::search::embedder::Embedder>,
+    /// Under which keys are digested.
+    pub key_secret: crate::auth::KeySecret,
+    /// Requests a minute.
+    pub limits: crate::limits::Limits,
+    /// Where people reach the server; where it listens otherwise.
+    pub public_url: Option<url::Url>,
+    /// Where the log goes.
+    pub log: Logger,
+}
+
+/// An [`App`] of these.
+pub fn app(parts: AppParts) -> App {
+    App {
+        store: parts.store,
+        search: Search::new(parts.embedder, parts.log),
+        key_secret: parts.key_secret,
+        limits: parts.limits,
+        public_url: parts.public_url.as_ref().map(PublicUrl::given).unwrap_or_default(),
+    }
 }

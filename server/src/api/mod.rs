@@ -21,6 +21,7 @@ use dropshot::{
     ApiDescription, ApiDescriptionRegisterError, EndpointTagPolicy, TagConfig, TagDetails,
 };
 use serde_json::Value;
+use std::sync::{Arc, OnceLock};
 
 /// Every route is served below this; the OpenAPI document names it in `servers`.
 pub const PREFIX: &str = "/api";
@@ -37,12 +38,42 @@ pub struct App {
     pub key_secret: KeySecret,
     /// Requests a minute.
     pub limits: Limits,
+    /// Where people reach this server, without a slash at the end: `https://switchy.example`.
+    pub public_url: PublicUrl,
 }
 
-const TAGS: [(&str, &str); 4] = [
+/// Where people reach this server. Known at the latest when it listens.
+#[derive(Clone, Debug, Default)]
+pub struct PublicUrl(Arc<OnceLock<String>>);
+
+impl PublicUrl {
+    /// As the operator says.
+    pub fn given(url: &url::Url) -> Self {
+        let this = PublicUrl::default();
+        this.or(url.as_str());
+        this
+    }
+
+    /// Unless it is known already, it is this.
+    pub fn or(&self, url: &str) {
+        self.0.get_or_init(|| url.trim_end_matches('/').to_owned());
+    }
+
+    /// An absolute URL of this server; `path` begins with a slash.
+    pub fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.0.get().map_or("", String::as_str))
+    }
+}
+
+const TAGS: [(&str, &str); 9] = [
     ("Spaces", "Shared workspaces: you see those that you are a member of."),
     ("Sessions", "Conversations in a Space."),
     ("Memory", "Notes of a person, a Space or the organization, and semantic search over them."),
+    ("Messages", "What is said in a session: threads, reactions, live events."),
+    ("Organization", "Members of the organization, their roles, and invitations."),
+    ("Keys", "API keys of the organization."),
+    ("Billing", "Plan and credits of the organization."),
+    ("Integrations", "MCP servers that the organization has registered, and where they are used."),
     ("System", "Who you are, and whether the server is well."),
 ];
 

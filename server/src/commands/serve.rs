@@ -8,10 +8,10 @@ use crate::host::{self, Access, Database, PoolConfig};
 use crate::limits::Limits;
 use crate::logging;
 use crate::profile::{self, Saved};
-use crate::server::{self, Running, ServerConfig};
+use crate::server::{self, AppParts, Running, ServerConfig, reachable};
 use crate::store::{Store, accounts};
 use slog::{Logger, info, warn};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Who owns an organization that nobody asked for.
@@ -97,7 +97,14 @@ fn listen(
         writes: config.writes_per_minute,
         failures: config.failures_per_minute,
     };
-    let app = server::app(store.clone(), embedder, secret, limits, log);
+    let app = server::app(AppParts {
+        store: store.clone(),
+        embedder,
+        key_secret: secret,
+        limits,
+        public_url: config.public_url.clone(),
+        log: log.clone(),
+    });
     let server = ServerConfig {
         bind: config.bind,
         tls: config.tls_cert.clone().zip(config.tls_key.clone()),
@@ -113,13 +120,7 @@ fn base_url(config: &Config, address: SocketAddr) -> String {
         return format!("{}/api", public.as_str().trim_end_matches('/'));
     }
     let scheme = if config.tls_cert.is_some() { "https" } else { "http" };
-    // what listens everywhere is reached here
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    format!("{scheme}://{}/api", SocketAddr::new(ip, address.port()))
+    format!("{scheme}://{}/api", reachable(address))
 }
 
 /// On an empty embedded database: an organization, its OWNER, a key, and what to do with it.

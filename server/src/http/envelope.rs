@@ -232,7 +232,9 @@ fn classify(error: &Error) -> (StatusCode, ErrorCode) {
         Error::Conflict { .. } => (StatusCode::CONFLICT, ErrorCode::Conflict),
         Error::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimit),
         Error::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::InternalError),
-        Error::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::InternalError),
+        Error::Upstream { .. } | Error::Internal(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::InternalError)
+        }
     }
 }
 

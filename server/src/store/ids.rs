@@ -156,6 +156,18 @@ id!(
     /// An API key's row; never the key itself.
     KeyId
 );
+id!(
+    /// A message of a session.
+    MessageId
+);
+id!(
+    /// An invitation into an organization; never its token.
+    InvitationId
+);
+id!(
+    /// An MCP server that an organization has registered.
+    McpServerId
+);
 
 #[cfg(test)]
 mod tests {
