@@ -5,7 +5,7 @@ pub mod key;
 mod role;
 mod scope;
 
-pub use caller::Caller;
+pub use caller::{Caller, PrivateNotes};
 pub use key::{ApiKey, KeySecret, masked};
 pub use role::{OrgRole, SpaceRole};
 pub use scope::{ALL_REST, Scope, Scopes};

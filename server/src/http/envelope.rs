@@ -1,7 +1,9 @@
-//! The one envelope around every answer (contract A3, A4, E1, E2).
+//! The one envelope around every answer (contract A3, A4, E1, E2), and the rendering of every
+//! failure in the dialect of its request.
 
-use super::scope;
-use crate::error::{Error, Issue, Step};
+use super::rpc::Fault;
+use super::{Dialect, scope};
+use crate::error::{Error, Issue, Result, Step};
 use chrono::{DateTime, SecondsFormat, Utc};
 use dropshot::{Body, ErrorStatusCode, HttpError, HttpResponseError};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -276,13 +278,25 @@ impl ErrorEnvelope {
     }
 }
 
-/// The status that `error` is answered with.
+/// The status that `error` is answered with, in the running request's dialect.
 pub fn status_of(error: &Error) -> StatusCode {
-    classify(error).0
+    match scope::dialect() {
+        Dialect::Switchy => classify(error).0,
+        Dialect::JsonRpc => Fault::of(error).status,
+    }
+}
+
+/// The body that `error` is answered with, in the running request's dialect.
+pub fn body_of(error: &Error) -> Result<String> {
+    match scope::dialect() {
+        Dialect::Switchy => serde_json::to_string(&ErrorEnvelope::of(error)),
+        Dialect::JsonRpc => Ok(Fault::of(error).message(&scope::message_id()).to_string()),
+    }
+    .map_err(Error::internal)
 }
 
 /// Headers that belong to `error`.
-fn headers_of(error: &Error) -> HeaderMap {
+pub(super) fn headers_of(error: &Error) -> HeaderMap {
     let mut headers = HeaderMap::new();
     match error {
         Error::RateLimited { retry_after, .. }
@@ -305,7 +319,7 @@ fn headers_of(error: &Error) -> HeaderMap {
 
 /// A complete answer: status, headers, envelope.
 pub fn render(error: &Error) -> Response<Body> {
-    let body = serde_json::to_vec(&ErrorEnvelope::of(error)).unwrap_or_default();
+    let body = body_of(error).unwrap_or_default();
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status_of(error);
     *response.headers_mut() = headers_of(error);

@@ -192,13 +192,19 @@ fn find_nul(value: &Value, path: &mut Vec<Step>, issues: &mut Vec<Issue>) {
 }
 
 fn parse<T: DeserializeOwned + JsonSchema + Check>(bytes: &[u8]) -> Result<T> {
-    let mut value: Value = serde_json::from_slice(bytes).map_err(|e| {
+    let value: Value = serde_json::from_slice(bytes).map_err(|e| {
         let message = e.to_string();
         Error::Malformed(format!("the request body is not valid JSON: {message}").into())
     })?;
     if !value.is_object() {
         return Err(Error::Malformed("the request body must be a JSON object".into()));
     }
+    checked(value)
+}
+
+/// A `T` out of a JSON object, or everything that is wrong with it.
+pub fn checked<T: DeserializeOwned + JsonSchema + Check>(value: Value) -> Result<T> {
+    let mut value = value;
     // Explicit null for an optional field means absent (contract E2); for a required one it is
     // reported as missing.
     if let Some(object) = value.as_object_mut() {
@@ -286,7 +292,8 @@ impl<T> Json<T> {
     }
 }
 
-fn is_json(headers: &http::HeaderMap) -> bool {
+/// Whether the body is announced as JSON.
+pub(crate) fn is_json(headers: &http::HeaderMap) -> bool {
     headers
         .get(http::header::CONTENT_TYPE)
         .and_then(|v| v.to_str().ok())
@@ -295,7 +302,7 @@ fn is_json(headers: &http::HeaderMap) -> bool {
 }
 
 /// Reads at most `limit` bytes; `None` when there are more.
-async fn read_limited(mut body: Body, limit: usize) -> Result<Option<Vec<u8>>> {
+pub(crate) async fn read_limited(mut body: Body, limit: usize) -> Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame =

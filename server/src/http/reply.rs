@@ -75,8 +75,7 @@ impl Recorded {
 
     /// What the caller is told of `error`.
     pub fn failure(error: &Error) -> Result<Self> {
-        let body = serde_json::to_string(&super::envelope::ErrorEnvelope::of(error))
-            .map_err(Error::internal)?;
+        let body = super::envelope::body_of(error)?;
         Ok(Recorded { status: super::envelope::status_of(error), body, location: None })
     }
 }

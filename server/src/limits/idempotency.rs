@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::http::reply::{Answer, Documented, Recorded, Reply};
-use crate::http::{Failure, IdempotencyKey, Json, scope};
+use crate::http::{IdempotencyKey, Json, scope};
 use crate::store::idempotency::{self, Claim, Key, Stored};
 use crate::store::{Store, Tx};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -25,11 +25,24 @@ pub struct First {
     claimed: Option<Claimed>,
 }
 
-struct Claimed {
-    method: String,
-    path: String,
-    key: String,
-    digest: [u8; 32],
+/// What an idempotency key is claimed for.
+pub struct Claimed {
+    /// The HTTP method, or what stands for it.
+    pub method: String,
+    /// The path, without the query, or what stands for it.
+    pub path: String,
+    /// The client's key: 1 to 255 visible ASCII characters.
+    pub key: String,
+    /// SHA-256 of everything that makes the request what it is.
+    pub digest: [u8; 32],
+}
+
+/// A claim that succeeded, or what was answered before.
+pub enum Claimable {
+    /// Do the work, then [`First::settle`].
+    First(Box<First>),
+    /// It was done before; this is what was answered.
+    Replay(Recorded),
 }
 
 impl Claimed {
@@ -49,26 +62,43 @@ pub async fn begin<B, D: Documented>(
     key: IdempotencyKey,
     body: &mut Json<B>,
 ) -> Result<Write<D>> {
-    let key = key.into_inner()?;
-    let Some(key) = key else {
-        // without a key nothing is recorded: a bad body need not even reach the database
-        body.take_error()?;
-        let tx = store.begin(caller).await?;
-        return Ok(Write::First(Box::new(First { tx, claimed: None })));
+    let claimed = match key.into_inner()? {
+        None => {
+            // without a key nothing is recorded: a bad body need not even reach the database
+            body.take_error()?;
+            None
+        }
+        Some(key) => {
+            body.take_fleeting_error()?;
+            Some(Claimed {
+                method: request.method().to_string(),
+                path: request.uri().path().to_owned(),
+                key,
+                digest: body.digest(),
+            })
+        }
     };
-    body.take_fleeting_error()?;
-    let claimed = Claimed {
-        method: request.method().to_string(),
-        path: request.uri().path().to_owned(),
-        key,
-        digest: body.digest(),
-    };
+    Ok(match claim(store, caller, claimed).await? {
+        Claimable::First(first) => Write::First(first),
+        Claimable::Replay(recorded) => Write::Replay(Reply::from_recorded(recorded)),
+    })
+}
+
+/// As [`begin`], for what is no POST of its own; `None` when it brings no idempotency key.
+pub async fn claim(
+    store: &Store,
+    caller: &crate::auth::Caller,
+    claimed: Option<Claimed>,
+) -> Result<Claimable> {
     let mut tx = store.begin(caller).await?;
+    let Some(claimed) = claimed else {
+        return Ok(Claimable::First(Box::new(First { tx, claimed: None })));
+    };
     let claim = idempotency::claim(&mut tx, claimed.key()).await?;
     match claim {
         Claim::Claimed => {
             tx.savepoint().await?;
-            Ok(Write::First(Box::new(First { tx, claimed: Some(claimed) })))
+            Ok(Claimable::First(Box::new(First { tx, claimed: Some(claimed) })))
         }
         Claim::Replay(stored) => {
             tx.commit().await?;
@@ -77,11 +107,11 @@ pub async fn begin<B, D: Documented>(
                 HeaderValue::from_static("true"),
             );
             let status = StatusCode::from_u16(stored.status).map_err(Error::internal)?;
-            Ok(Write::Replay(Reply::from_recorded(Recorded {
+            Ok(Claimable::Replay(Recorded {
                 status,
                 body: stored.body,
                 location: stored.location,
-            })))
+            }))
         }
         Claim::Mismatch => {
             tx.rollback().await?;
@@ -109,25 +139,34 @@ impl First {
     /// Ends the work: records its answer, good or bad, and makes it durable; or undoes everything
     /// when the same request could succeed later.
     pub async fn finish<D: Documented>(self, outcome: Result<Recorded>) -> Answer<D> {
+        Ok(Reply::from_recorded(self.settle(outcome).await?))
+    }
+
+    /// As [`First::finish`], for an answer that is only a part of the response.
+    pub async fn settle(self, outcome: Result<Recorded>) -> Result<Recorded> {
         let outcome = outcome.map(|answer| WithSecret { kept: answer.clone(), shown: answer });
-        self.finish_with_secret(outcome).await
+        self.settle_with_secret(outcome).await
     }
 
     /// As [`First::finish`], for an answer with a secret in it: a replay shows what is kept
     /// (contract A5).
     pub async fn finish_with_secret<D: Documented>(
-        mut self,
+        self,
         outcome: Result<WithSecret>,
     ) -> Answer<D> {
+        Ok(Reply::from_recorded(self.settle_with_secret(outcome).await?))
+    }
+
+    async fn settle_with_secret(mut self, outcome: Result<WithSecret>) -> Result<Recorded> {
         let Some(claimed) = &self.claimed else {
             return match outcome {
                 Ok(answer) => {
                     self.tx.commit().await?;
-                    Ok(Reply::from_recorded(answer.shown))
+                    Ok(answer.shown)
                 }
                 Err(error) => {
                     self.tx.rollback().await?;
-                    Err(Failure(error))
+                    Err(error)
                 }
             };
         };
@@ -140,7 +179,7 @@ impl First {
             }
             Err(error) => {
                 self.tx.rollback().await?;
-                return Err(Failure(error));
+                return Err(error);
             }
         };
         let stored = Stored {
@@ -150,6 +189,6 @@ impl First {
         };
         idempotency::record(&mut self.tx, claimed.key(), &stored).await?;
         self.tx.commit().await?;
-        Ok(Reply::from_recorded(answer.shown))
+        Ok(answer.shown)
     }
 }

@@ -3,5 +3,5 @@
 mod idempotency;
 mod rate;
 
-pub use idempotency::{First, WithSecret, Write, begin};
-pub use rate::{Bucket, Limits, admit};
+pub use idempotency::{Claimable, Claimed, First, WithSecret, Write, begin, claim};
+pub use rate::{Bucket, Limits, Quota, admit, admit_to};

@@ -1,6 +1,6 @@
 //! Authentication and rate limit, in one round trip (contract A2, A6, E2).
 
-use crate::auth::{ApiKey, Caller, KeySecret, Scopes};
+use crate::auth::{ApiKey, Caller, KeySecret, PrivateNotes, Scopes};
 use crate::error::{Error, Result};
 use crate::http::scope;
 use crate::store::Store;
@@ -37,6 +37,15 @@ pub struct Limits {
     pub failures: u32,
 }
 
+/// What a request is counted against, and how many of its kind a key has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// The name under which it is counted, each key by itself.
+    pub bucket: &'static str,
+    /// Requests in any 60 seconds; 0 means unlimited.
+    pub limit: u32,
+}
+
 /// The key that the request carries; why there is none otherwise.
 fn bearer(headers: &HeaderMap) -> Result<ApiKey> {
     let refused = |message: &'static str| Error::Unauthenticated(message.into());
@@ -64,19 +73,33 @@ pub async fn admit(
     peer: IpAddr,
     bucket: Bucket,
 ) -> Result<Caller> {
-    let key = bearer(headers);
-    let digest = key.as_ref().ok().map(|key| secret.digest(key));
-    let address = peer.to_canonical().to_string();
     let limit = match bucket {
         Bucket::Read => limits.reads,
         Bucket::Write => limits.writes,
     };
+    let quota = Quota { bucket: bucket.as_str(), limit };
+    admit_to(store, secret, limits.failures, headers, peer, quota).await
+}
+
+/// As [`admit`], counting against a quota of its own instead of the reads or writes. `failures` is
+/// [`Limits::failures`].
+pub async fn admit_to(
+    store: &Store,
+    secret: &KeySecret,
+    failures: u32,
+    headers: &HeaderMap,
+    peer: IpAddr,
+    Quota { bucket, limit }: Quota,
+) -> Result<Caller> {
+    let key = bearer(headers);
+    let digest = key.as_ref().ok().map(|key| secret.digest(key));
+    let address = peer.to_canonical().to_string();
     let attempt = Attempt {
         digest: digest.as_ref(),
         address: &address,
-        bucket: bucket.as_str(),
+        bucket,
         limit,
-        failure_limit: limits.failures,
+        failure_limit: failures,
     };
     let outcome = authenticate(store, &attempt).await?;
     let caller = caller(&outcome)?;
@@ -88,7 +111,7 @@ pub async fn admit(
             Ok(caller)
         }
         (_, key) => {
-            check(&outcome, limits.failures)?;
+            check(&outcome, failures)?;
             Err(key.err().unwrap_or(Error::Unauthenticated(
                 "this API key is unknown, revoked or expired, or its user has left the \
                  organization"
@@ -114,6 +137,8 @@ fn caller(outcome: &Outcome) -> Result<Option<Caller>> {
         org_id,
         role: role.parse()?,
         scopes: Scopes::stored(scopes),
+        private_notes: PrivateNotes::Open,
+        on_behalf: false,
     }))
 }
 

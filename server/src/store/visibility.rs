@@ -6,7 +6,8 @@
 //! the other.
 //!
 //! The rules (contract A8, B4, D2):
-//! * PRIVATE memories: their author alone, whatever anybody's role;
+//! * PRIVATE memories: their author alone, whatever anybody's role, and not even he where they are
+//!   closed (contract B9);
 //! * SPACE memories: the members of that Space, as long as the Space is not archived;
 //! * ORG memories: every member of the organization;
 //! * sessions: the members of their Space; private ones their creator alone;
@@ -33,11 +34,11 @@ fn own_spaces<'a>(caller: &'a Caller) -> _ {
 /// Memories that the caller may see.
 #[auto_type]
 pub(super) fn memory<'a>(caller: &'a Caller) -> _ {
-    let user: &'a str = caller.user_id.as_str();
+    let reader: &'a str = caller.private_reader();
     let org: &'a str = caller.org_id.as_str();
     let own: own_spaces<'a> = own_spaces(caller);
     let everybodys = memories::visibility.eq("ORG");
-    let authors = memories::visibility.eq("PRIVATE").and(memories::author_user_id.eq(user));
+    let authors = memories::visibility.eq("PRIVATE").and(memories::author_user_id.eq(reader));
     let members = memories::visibility.eq("SPACE").and(memories::space_id.eq_any(own));
     memories::org_id.eq(org).and(everybodys.or(authors).or(members))
 }
@@ -45,12 +46,12 @@ pub(super) fn memory<'a>(caller: &'a Caller) -> _ {
 /// Embeddings of memories that the caller may see.
 #[auto_type]
 pub(super) fn embedding<'a>(caller: &'a Caller) -> _ {
-    let user: &'a str = caller.user_id.as_str();
+    let reader: &'a str = caller.private_reader();
     let org: &'a str = caller.org_id.as_str();
     let own: own_spaces<'a> = own_spaces(caller);
     let everybodys = memory_embeddings::visibility.eq("ORG");
     let authors =
-        memory_embeddings::visibility.eq("PRIVATE").and(memory_embeddings::author_user_id.eq(user));
+        memory_embeddings::visibility.eq("PRIVATE").and(memory_embeddings::author_user_id.eq(reader));
     let members =
         memory_embeddings::visibility.eq("SPACE").and(memory_embeddings::space_id.eq_any(own));
     memory_embeddings::org_id.eq(org).and(everybodys.or(authors).or(members))
