@@ -279,18 +279,24 @@ pub async fn list(tx: &mut Tx, filter: &Filter) -> Result<(Vec<Memory>, i64)> {
     Ok((rows, total))
 }
 
-/// Deletes a note for good: its author may, for SPACE also that Space's OWNER and EDITOR, for ORG
-/// the organization's OWNER and ADMIN (contract E3).
-pub async fn delete(tx: &mut Tx, id: &MemoryId) -> Result<()> {
+/// One note, if the caller can see it.
+pub async fn view(tx: &mut Tx, id: &MemoryId) -> Result<Memory> {
     let caller = tx.caller().clone();
-    let note: Memory = memories::table
+    memories::table
         .filter(visibility::memory(&caller))
         .filter(memories::id.eq(id))
         .select(Memory::as_select())
         .first(tx.connection())
         .await
         .optional()?
-        .ok_or_else(|| Error::not_found("memory"))?;
+        .ok_or_else(|| Error::not_found("memory"))
+}
+
+/// Deletes a note for good: its author may, for SPACE also that Space's OWNER and EDITOR, for ORG
+/// the organization's OWNER and ADMIN (contract E3).
+pub async fn delete(tx: &mut Tx, id: &MemoryId) -> Result<()> {
+    let caller = tx.caller().clone();
+    let note = view(tx, id).await?;
     let may = note.author_user_id == caller.user_id
         || match (Visibility::stored(&note.visibility)?, &note.space_id) {
             (Visibility::Space, Some(space)) => {

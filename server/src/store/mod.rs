@@ -10,6 +10,7 @@ pub mod idempotency;
 pub mod ids;
 pub mod memory;
 pub mod migrations;
+mod position;
 pub mod requirements;
 mod schema;
 pub mod search;
@@ -21,4 +22,5 @@ mod tx;
 pub mod visibility;
 
 pub use connection::{ConnectError, Pooled, Store, StoreConfig};
+pub use position::Position;
 pub use tx::{SystemTx, Tx};

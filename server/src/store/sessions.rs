@@ -3,7 +3,7 @@
 use super::ids::{SessionId, SpaceId, UserId};
 use super::schema::{session_participants, sessions, space_members};
 use super::spaces::Space;
-use super::{Tx, visibility};
+use super::{Position, Tx, spaces, visibility};
 use crate::auth::SpaceRole;
 use crate::error::{Error, Issue, Result};
 use chrono::{DateTime, Utc};
@@ -106,6 +106,55 @@ pub async fn list(tx: &mut Tx, space: &Space) -> Result<Vec<Session>> {
         .select(columns())
         .load(tx.connection())
         .await?)
+}
+
+/// Which sessions of a Space to list.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// Archived ones, too.
+    pub archived: bool,
+    /// Only what comes after this one.
+    pub after: Option<Position<SessionId>>,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// Sessions of a Space that the caller can see, most recently updated first. Evaluation runs stay
+/// out.
+pub async fn list_page(tx: &mut Tx, space: &Space, page: &Page) -> Result<Vec<Session>> {
+    let caller = tx.caller().clone();
+    let mut query = sessions::table
+        .filter(visibility::session(&caller))
+        .filter(sessions::space_id.eq(&space.id))
+        .filter(sessions::origin.ne("eval"))
+        .order((sessions::updated_at.desc(), sessions::id.desc()))
+        .limit(page.limit)
+        .select(columns())
+        .into_boxed();
+    if !page.archived {
+        query = query.filter(sessions::archived_at.is_null());
+    }
+    if let Some(Position { at, id }) = &page.after {
+        query = query.filter(
+            sessions::updated_at.lt(at).or(sessions::updated_at.eq(at).and(sessions::id.lt(id))),
+        );
+    }
+    Ok(query.load(tx.connection()).await?)
+}
+
+/// One session by its id alone, archived or not, and the caller's role in its Space.
+pub async fn find(tx: &mut Tx, id: &SessionId) -> Result<(Session, (Space, SpaceRole))> {
+    let caller = tx.caller().clone();
+    let session: Session = sessions::table
+        .filter(visibility::session(&caller))
+        .filter(sessions::id.eq(id))
+        .select(columns())
+        .first(tx.connection())
+        .await
+        .optional()?
+        .ok_or_else(|| Error::not_found("session"))?;
+    let space = spaces::view(tx, &session.space_id).await?;
+    Ok((session, space))
 }
 
 /// One session of a Space, archived or not.
