@@ -8,4 +8,4 @@ mod scope;
 pub use caller::{Caller, PrivateNotes};
 pub use key::{ApiKey, KeySecret, masked};
 pub use role::{OrgRole, SpaceRole};
-pub use scope::{ALL_REST, Scope, Scopes};
+pub use scope::{ALL_REST, Scope, Scopes, is_known as is_known_scope};

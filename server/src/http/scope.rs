@@ -6,6 +6,7 @@ use dropshot::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use serde_json::Value;
 use std::cell::RefCell;
+use std::time::{Duration, Instant};
 
 tokio::task_local! {
     static SCOPE: Scope;
@@ -22,6 +23,7 @@ pub struct Scope {
     actor: RefCell<Option<String>>,
     call: RefCell<Option<String>>,
     cause: RefCell<Option<String>>,
+    deadline: Option<Instant>,
 }
 
 /// A rendered failure, and what the log says of it.
@@ -45,7 +47,13 @@ impl Scope {
             actor: RefCell::default(),
             call: RefCell::default(),
             cause: RefCell::default(),
+            deadline: None,
         }
+    }
+
+    /// The same, to be answered until then.
+    pub fn until(self, deadline: Instant) -> Self {
+        Scope { deadline: Some(deadline), ..self }
     }
 }
 
@@ -72,6 +80,12 @@ pub fn set_message_id(id: &Value) {
 /// The id of the JSON-RPC message that is being answered; null while there is none.
 pub fn message_id() -> Value {
     SCOPE.try_with(|s| s.message_id.borrow().clone()).unwrap_or_default()
+}
+
+/// How much time the running request has left; `None` outside of one.
+pub fn time_left() -> Option<Duration> {
+    let deadline = SCOPE.try_with(|s| s.deadline).ok().flatten()?;
+    Some(deadline.saturating_duration_since(Instant::now()))
 }
 
 /// Puts a header on the answer, whatever the answer will be.

@@ -37,8 +37,8 @@ pub struct Claimed {
     pub digest: [u8; 32],
 }
 
-/// A claim that succeeded, or what was answered before.
-pub enum Claimable {
+/// A part of a response, claimed or answered already.
+pub enum Part {
     /// Do the work, then [`First::settle`].
     First(Box<First>),
     /// It was done before; this is what was answered.
@@ -62,43 +62,67 @@ pub async fn begin<B, D: Documented>(
     key: IdempotencyKey,
     body: &mut Json<B>,
 ) -> Result<Write<D>> {
-    let claimed = match key.into_inner()? {
-        None => {
-            // without a key nothing is recorded: a bad body need not even reach the database
-            body.take_error()?;
-            None
-        }
-        Some(key) => {
-            body.take_fleeting_error()?;
-            Some(Claimed {
-                method: request.method().to_string(),
-                path: request.uri().path().to_owned(),
-                key,
-                digest: body.digest(),
-            })
-        }
+    let key = key.into_inner()?;
+    let Some(key) = key else {
+        // without a key nothing is recorded: a bad body need not even reach the database
+        body.take_error()?;
+        let tx = store.begin(caller).await?;
+        return Ok(Write::First(Box::new(First { tx, claimed: None })));
     };
-    Ok(match claim(store, caller, claimed).await? {
-        Claimable::First(first) => Write::First(first),
-        Claimable::Replay(recorded) => Write::Replay(Reply::from_recorded(recorded)),
+    body.take_fleeting_error()?;
+    let claimed = Claimed {
+        method: request.method().to_string(),
+        path: request.uri().path().to_owned(),
+        key,
+        digest: body.digest(),
+    };
+    claim(store, caller, claimed).await
+}
+
+/// The same for a POST that has no body. `path` is what the answer is kept under: the request's own
+/// may hold what must not be stored.
+pub async fn begin_bodiless<D: Documented>(
+    store: &Store,
+    caller: &crate::auth::Caller,
+    method: &http::Method,
+    path: &str,
+    key: IdempotencyKey,
+) -> Result<Write<D>> {
+    let Some(key) = key.into_inner()? else {
+        let tx = store.begin(caller).await?;
+        return Ok(Write::First(Box::new(First { tx, claimed: None })));
+    };
+    let claimed =
+        Claimed { method: method.to_string(), path: path.to_owned(), key, digest: [0; 32] };
+    claim(store, caller, claimed).await
+}
+
+async fn claim<D: Documented>(
+    store: &Store,
+    caller: &crate::auth::Caller,
+    claimed: Claimed,
+) -> Result<Write<D>> {
+    Ok(match begin_part(store, caller, Some(claimed)).await? {
+        Part::First(first) => Write::First(first),
+        Part::Replay(recorded) => Write::Replay(Reply::from_recorded(recorded)),
     })
 }
 
-/// As [`begin`], for what is no POST of its own; `None` when it brings no idempotency key.
-pub async fn claim(
+/// The same for what is only a part of a response; `None` when it brings no idempotency key.
+pub async fn begin_part(
     store: &Store,
     caller: &crate::auth::Caller,
     claimed: Option<Claimed>,
-) -> Result<Claimable> {
+) -> Result<Part> {
     let mut tx = store.begin(caller).await?;
     let Some(claimed) = claimed else {
-        return Ok(Claimable::First(Box::new(First { tx, claimed: None })));
+        return Ok(Part::First(Box::new(First { tx, claimed: None })));
     };
     let claim = idempotency::claim(&mut tx, claimed.key()).await?;
     match claim {
         Claim::Claimed => {
             tx.savepoint().await?;
-            Ok(Claimable::First(Box::new(First { tx, claimed: Some(claimed) })))
+            Ok(Part::First(Box::new(First { tx, claimed: Some(claimed) })))
         }
         Claim::Replay(stored) => {
             tx.commit().await?;
@@ -107,11 +131,7 @@ pub async fn claim(
                 HeaderValue::from_static("true"),
             );
             let status = StatusCode::from_u16(stored.status).map_err(Error::internal)?;
-            Ok(Claimable::Replay(Recorded {
-                status,
-                body: stored.body,
-                location: stored.location,
-            }))
+            Ok(Part::Replay(Recorded { status, body: stored.body, location: stored.location }))
         }
         Claim::Mismatch => {
             tx.rollback().await?;
@@ -142,22 +162,22 @@ impl First {
         Ok(Reply::from_recorded(self.settle(outcome).await?))
     }
 
-    /// As [`First::finish`], for an answer that is only a part of the response.
-    pub async fn settle(self, outcome: Result<Recorded>) -> Result<Recorded> {
-        let outcome = outcome.map(|answer| WithSecret { kept: answer.clone(), shown: answer });
-        self.settle_with_secret(outcome).await
-    }
-
     /// As [`First::finish`], for an answer with a secret in it: a replay shows what is kept
     /// (contract A5).
     pub async fn finish_with_secret<D: Documented>(
         self,
         outcome: Result<WithSecret>,
     ) -> Answer<D> {
-        Ok(Reply::from_recorded(self.settle_with_secret(outcome).await?))
+        Ok(Reply::from_recorded(self.end(outcome).await?))
     }
 
-    async fn settle_with_secret(mut self, outcome: Result<WithSecret>) -> Result<Recorded> {
+    /// As [`First::finish`], for an answer that is only a part of the response.
+    pub async fn settle(self, outcome: Result<Recorded>) -> Result<Recorded> {
+        let outcome = outcome.map(|answer| WithSecret { kept: answer.clone(), shown: answer });
+        self.end(outcome).await
+    }
+
+    async fn end(mut self, outcome: Result<WithSecret>) -> Result<Recorded> {
         let Some(claimed) = &self.claimed else {
             return match outcome {
                 Ok(answer) => {

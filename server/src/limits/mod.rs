@@ -3,5 +3,7 @@
 mod idempotency;
 mod rate;
 
-pub use idempotency::{Claimable, Claimed, First, WithSecret, Write, begin, claim};
+pub use idempotency::{
+    Claimed, First, Part, WithSecret, Write, begin, begin_bodiless, begin_part,
+};
 pub use rate::{Bucket, Limits, Quota, admit, admit_to};
