@@ -4,8 +4,12 @@
 //! function does the work in the call's transaction, and the answer goes into the envelope.
 
 mod call;
+mod events;
 mod me;
 mod memory;
+mod mentions;
+mod messages;
+mod reactions;
 mod sessions;
 mod spaces;
 mod system;
@@ -13,6 +17,7 @@ mod system;
 pub use call::{Call, Ctx};
 
 use crate::auth::KeySecret;
+use crate::events::Hub;
 use crate::http::openapi::{self, About};
 use crate::limits::Limits;
 use crate::search::Search;
@@ -40,6 +45,10 @@ pub struct App {
     pub limits: Limits,
     /// Where people reach this server, without a slash at the end: `https://switchy.example`.
     pub public_url: PublicUrl,
+    /// Who follows which session on this server.
+    pub events: Arc<Hub>,
+    /// Where the log goes.
+    pub log: slog::Logger,
 }
 
 /// Where people reach this server. Known at the latest when it listens.
@@ -108,6 +117,11 @@ pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegister
     api.register(sessions::session_view)?;
     api.register(sessions::session_update)?;
     api.register(sessions::session_archive)?;
+    api.register(messages::message_list)?;
+    api.register(messages::message_send)?;
+    api.register(reactions::reaction_add)?;
+    api.register(reactions::reaction_remove)?;
+    api.register(events::session_events)?;
     api.register(memory::memory_list)?;
     api.register(memory::memory_create)?;
     api.register(memory::memory_delete)?;
@@ -139,6 +153,7 @@ fn about() -> About {
         servers: &[("/api", "This server"), ("https://switchy.build/api", "The hosted service")],
         prefix: PREFIX,
         public: &["health", "ready", "openapi"],
+        event_streams: &["session_events"],
     }
 }
 

@@ -103,6 +103,7 @@ fn listen(
         key_secret: secret,
         limits,
         public_url: config.public_url.clone(),
+        events: crate::events::EventsConfig::default(),
         log: log.clone(),
     });
     let server = ServerConfig {

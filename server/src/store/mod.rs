@@ -6,10 +6,14 @@
 pub mod accounts;
 pub mod authentication;
 mod connection;
+pub mod events;
 pub mod idempotency;
 pub mod ids;
+mod listener;
 pub mod memory;
+pub mod messages;
 pub mod migrations;
+pub mod reactions;
 pub mod requirements;
 mod schema;
 pub mod search;
@@ -21,4 +25,5 @@ mod tx;
 pub mod visibility;
 
 pub use connection::{ConnectError, Pooled, Store, StoreConfig};
+pub use listener::Listener;
 pub use tx::{SystemTx, Tx};
