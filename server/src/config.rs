@@ -1,5 +1,6 @@
 //! Every setting: flag, environment variable, default.
 
+use crate::mcp::server::Quotas;
 use clap::{Args, ValueEnum};
 use secrecy::SecretString;
 use std::net::SocketAddr;
@@ -129,6 +130,17 @@ pub struct Config {
     #[arg(long, env = "SWITCHY_FAILURES_PER_MINUTE", value_name = "N", default_value_t = 300,
         value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub failures_per_minute: u32,
+
+    /// MCP calls of one key in any 60 seconds, by kind: what is not named keeps its default, 0 means
+    /// unlimited [default: search=30,list=60,transcript=30,add_memory=20,post_message=10,other=120]
+    #[arg(
+        long,
+        env = "SWITCHY_MCP_QUOTAS",
+        value_name = "KIND=N,…",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub mcp_quotas: Quotas,
 
     /// Most connections to PostgreSQL
     #[arg(long, env = "SWITCHY_POOL_SIZE", value_name = "N", default_value_t = 16,

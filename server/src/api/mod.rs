@@ -4,19 +4,26 @@
 //! function does the work in the call's transaction, and the answer goes into the envelope.
 
 mod call;
+mod events;
 mod keys;
+mod mcp_server;
 mod me;
-mod memory;
+pub(crate) mod memory;
+pub(crate) mod mentions;
+pub(crate) mod messages;
+mod reactions;
 mod sessions;
 mod space_members;
-mod spaces;
+pub(crate) mod spaces;
 mod system;
 
 pub use call::{Call, Ctx};
 
 use crate::auth::KeySecret;
+use crate::events::Hub;
 use crate::http::openapi::{self, About};
 use crate::limits::Limits;
+use crate::mcp::server::Quotas;
 use crate::search::Search;
 use crate::store::Store;
 use dropshot::{
@@ -40,8 +47,14 @@ pub struct App {
     pub key_secret: KeySecret,
     /// Requests a minute.
     pub limits: Limits,
+    /// Calls of the MCP server a minute.
+    pub mcp_quotas: Quotas,
     /// Where people reach this server, without a slash at the end: `https://switchy.example`.
     pub public_url: PublicUrl,
+    /// Who follows which session on this server.
+    pub events: Arc<Hub>,
+    /// Where the log goes.
+    pub log: slog::Logger,
 }
 
 /// Where people reach this server. Known at the latest when it listens.
@@ -117,6 +130,11 @@ pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegister
     api.register(sessions::session_view)?;
     api.register(sessions::session_update)?;
     api.register(sessions::session_archive)?;
+    api.register(messages::message_list)?;
+    api.register(messages::message_send)?;
+    api.register(reactions::reaction_add)?;
+    api.register(reactions::reaction_remove)?;
+    api.register(events::session_events)?;
     api.register(memory::memory_list)?;
     api.register(memory::memory_create)?;
     api.register(memory::memory_view)?;
@@ -132,6 +150,8 @@ pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegister
     api.register(system::health_at_root)?;
     api.register(system::ready_at_root)?;
     api.register(system::openapi)?;
+    api.register(mcp_server::mcp_openapi)?;
+    api.register(mcp_server::mcp_rpc)?;
     Ok([literals, api])
 }
 
@@ -153,7 +173,8 @@ fn about() -> About {
         version: semver::Version::new(2, 0, 0),
         servers: &[("/api", "This server"), ("https://switchy.build/api", "The hosted service")],
         prefix: PREFIX,
-        public: &["health", "ready", "openapi"],
+        public: &["health", "ready", "openapi", "mcp_openapi"],
+        event_streams: &["session_events"],
     }
 }
 

@@ -102,7 +102,9 @@ fn listen(
         embedder,
         key_secret: secret,
         limits,
+        mcp_quotas: config.mcp_quotas,
         public_url: config.public_url.clone(),
+        events: crate::events::EventsConfig::default(),
         log: log.clone(),
     });
     let server = ServerConfig {

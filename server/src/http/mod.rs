@@ -10,6 +10,7 @@ pub mod openapi;
 pub mod reply;
 pub mod rpc;
 pub mod scope;
+pub mod sse;
 
 pub use dialect::Dialect;
 pub use envelope::{Envelope, Failure, Timestamp};

@@ -164,10 +164,7 @@ impl First {
 
     /// As [`First::finish`], for an answer with a secret in it: a replay shows what is kept
     /// (contract A5).
-    pub async fn finish_with_secret<D: Documented>(
-        self,
-        outcome: Result<WithSecret>,
-    ) -> Answer<D> {
+    pub async fn finish_with_secret<D: Documented>(self, outcome: Result<WithSecret>) -> Answer<D> {
         Ok(Reply::from_recorded(self.end(outcome).await?))
     }
 

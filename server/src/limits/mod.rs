@@ -3,7 +3,5 @@
 mod idempotency;
 mod rate;
 
-pub use idempotency::{
-    Claimed, First, Part, WithSecret, Write, begin, begin_bodiless, begin_part,
-};
-pub use rate::{Bucket, Limits, Quota, admit, admit_to};
+pub use idempotency::{Claimed, First, Part, WithSecret, Write, begin, begin_bodiless, begin_part};
+pub use rate::{Bucket, Limits, Quota, admit, admit_to, digest};

@@ -72,11 +72,7 @@ pub async fn authenticate(store: &Store, attempt: &Attempt<'_>) -> Result<Outcom
 }
 
 /// The role of `actor` in the organization of the key, or `None` when he is not a member of it.
-pub async fn role_of_actor(
-    store: &Store,
-    key: &KeyId,
-    actor: &UserId,
-) -> Result<Option<OrgRole>> {
+pub async fn role_of_actor(store: &Store, key: &KeyId, actor: &UserId) -> Result<Option<OrgRole>> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Nullable<Text>)]

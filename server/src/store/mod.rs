@@ -6,12 +6,16 @@
 pub mod accounts;
 pub mod authentication;
 mod connection;
+pub mod events;
 pub mod idempotency;
 pub mod ids;
 pub mod keys;
+mod listener;
 pub mod memory;
+pub mod messages;
 pub mod migrations;
 mod position;
+pub mod reactions;
 pub mod requirements;
 mod schema;
 pub mod search;
@@ -24,5 +28,6 @@ mod tx;
 pub mod visibility;
 
 pub use connection::{ConnectError, Pooled, Store, StoreConfig};
+pub use listener::Listener;
 pub use position::Position;
 pub use tx::{SystemTx, Tx};

@@ -105,9 +105,8 @@ pub async fn list_after(
         .select(Space::as_select())
         .into_boxed();
     if let Some(Position { at, id }) = after {
-        query = query.filter(
-            spaces::updated_at.lt(at).or(spaces::updated_at.eq(at).and(spaces::id.lt(id))),
-        );
+        query = query
+            .filter(spaces::updated_at.lt(at).or(spaces::updated_at.eq(at).and(spaces::id.lt(id))));
     }
     Ok(query.load(tx.connection()).await?)
 }

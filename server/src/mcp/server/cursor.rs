@@ -43,7 +43,8 @@ mod tests {
         let cursor = encode(&position);
         assert!(cursor.len() <= MAX_CURSOR);
         assert_eq!(decode::<SpaceId>(&cursor).expect("decoded"), position);
-        let wrong = ["", "x", "MTIz", "MTIzLmFiYw", &URL_SAFE_NO_PAD.encode("9223372036854775807.c")];
+        let wrong =
+            ["", "x", "MTIz", "MTIzLmFiYw", &URL_SAFE_NO_PAD.encode("9223372036854775807.c")];
         for wrong in wrong {
             assert!(decode::<SpaceId>(wrong).is_err(), "{wrong}");
         }

@@ -8,6 +8,8 @@ mod actor;
 mod cursor;
 pub mod document;
 mod message;
+mod once;
+mod paging;
 mod prompts;
 mod protocol;
 mod quotas;
@@ -24,7 +26,7 @@ pub use quotas::Quotas;
 pub use truncation::MAX_RESULT_BYTES;
 
 use crate::auth::KeySecret;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::http::reply::Recorded;
 use crate::http::rpc::Fault;
 use crate::http::scope;
@@ -152,13 +154,4 @@ fn recorded(spoken: Spoken) -> Recorded {
         scope::set_cause(cause);
     }
     Recorded { status: spoken.status, body: spoken.body, location: None }
-}
-
-/// Reading a body failed, or it is too large, or not announced as JSON.
-pub(crate) fn body_of(read: Result<Option<Vec<u8>>>, is_json: bool, limit: usize) -> Result<Vec<u8>> {
-    match read? {
-        None => Err(Error::TooLarge { limit }),
-        Some(_) if !is_json => Err(Error::UnsupportedMediaType),
-        Some(bytes) => Ok(bytes),
-    }
 }

@@ -174,9 +174,8 @@ fn in_process(
 ) -> Result<Request<Full<Bytes>>, Error> {
     let body = serde_json::to_vec(message.value()).map_err(Error::internal)?;
     let mut request = Request::post("/mcp/rpc").body(Full::from(body)).map_err(Error::internal)?;
-    let known = |name: &str| {
-        PROTOCOL_HEADERS.contains(&name) || name.starts_with(PARAMETER_HEADERS)
-    };
+    let known =
+        |name: &str| PROTOCOL_HEADERS.contains(&name) || name.starts_with(PARAMETER_HEADERS);
     for (name, value) in headers.iter().filter(|(name, _)| known(name.as_str())) {
         request.headers_mut().append(name.clone(), value.clone());
     }

@@ -127,7 +127,11 @@ fn of_note(note: Memory) -> Resource {
 }
 
 /// One note or Space.
-pub async fn read(call: &Call<'_>, resource: &Uri, uri: &str) -> Result<ReadResourceResult, Refusal> {
+pub async fn read(
+    call: &Call<'_>,
+    resource: &Uri,
+    uri: &str,
+) -> Result<ReadResourceResult, Refusal> {
     let mut tx = call.begin().await?;
     let outcome = async {
         Ok(match resource {
@@ -161,8 +165,11 @@ pub async fn read(call: &Call<'_>, resource: &Uri, uri: &str) -> Result<ReadReso
 
 fn space_text(space: SpaceView, sessions: Vec<SessionView>) -> Result<String> {
     let space = serde_json::to_value(space).map_err(Error::internal)?;
-    let (sessions, truncation) =
-        truncation::fit(sessions, truncation::size_of(&space), "`list_sessions` pages through them")?;
+    let (sessions, truncation) = truncation::fit(
+        sessions,
+        truncation::size_of(&space),
+        "`list_sessions` pages through them",
+    )?;
     let mut text = json!({ "space": space, "recentSessions": sessions });
     if let Some(notice) = truncation.notice {
         text["truncated"] = Value::Bool(true);

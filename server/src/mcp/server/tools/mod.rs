@@ -1,6 +1,7 @@
 //! The tools, by the names that the contract gives them.
 
 pub mod memory;
+pub mod messages;
 pub mod sessions;
 pub mod spaces;
 
@@ -129,9 +130,8 @@ impl Tool {
     /// The tool, as clients list it.
     pub fn definition(self) -> rmcp::model::Tool {
         use memory::{AddMemory, FoundMemories, SearchMemory, WrittenMemory};
-        use sessions::{
-            GetSessionTranscript, ListSessions, PostMessage, PostedMessage, SessionPage, Transcript,
-        };
+        use messages::{GetSessionTranscript, PostMessage, PostedMessage, Transcript};
+        use sessions::{ListSessions, SessionPage};
         use spaces::{GetSpace, ListSpaces, SpaceDetails, SpacesPage};
         let (input, output) = match self {
             Tool::SearchMemory => (schema_of::<SearchMemory>(), schema_of::<FoundMemories>()),
@@ -179,8 +179,8 @@ pub async fn call(
         Tool::GetSpace => result(spaces::get_space(call, arguments(given)?).await?),
         Tool::ListSessions => result(sessions::list_sessions(call, arguments(given)?).await?),
         Tool::GetSessionTranscript => {
-            result(sessions::get_session_transcript(call, arguments(given)?).await?)
+            result(messages::get_session_transcript(call, arguments(given)?).await?)
         }
-        Tool::PostMessage => result(sessions::post_message(call, given, key).await?),
+        Tool::PostMessage => result(messages::post_message(call, given, key).await?),
     }?)
 }

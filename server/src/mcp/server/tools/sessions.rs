@@ -1,4 +1,4 @@
-//! `list_sessions`, `get_session_transcript` and `post_message`.
+//! `list_sessions`.
 
 use super::spaces::space_by_slug;
 use crate::api::spaces::{DEFAULT_LIMIT, MAX_LIMIT};
@@ -6,7 +6,8 @@ use crate::error::Result;
 use crate::http::Timestamp;
 use crate::http::extract::{Check, Issues};
 use crate::mcp::server::cursor::{self, MAX_CURSOR};
-use crate::mcp::server::truncation::{self, Cut, Truncation};
+use crate::mcp::server::paging::{Paged, page, rows_for};
+use crate::mcp::server::truncation::{Cut, Truncation};
 use crate::mcp::server::turn::{Call, end};
 use crate::store::Position;
 use crate::store::ids::{SessionId, SpaceId, UserId};
@@ -108,30 +109,20 @@ pub struct SessionPage {
 
 /// A page of the sessions of a Space.
 pub async fn list_sessions(call: &Call<'_>, given: ListSessions) -> Result<SessionPage> {
-    let page = store::Page {
+    let wanted = store::Page {
         archived: given.include_archived,
         after: given.cursor.as_deref().map(cursor::decode).transpose()?,
-        // one more, to know whether there are more
-        limit: i64::from(given.limit) + 1,
+        limit: rows_for(given.limit),
     };
     let mut tx = call.begin().await?;
     let outcome = async {
         let (space, _) = space_by_slug(&mut tx, &given.space_slug).await?;
-        store::list_page(&mut tx, &space, &page).await
+        store::list_page(&mut tx, &space, &wanted).await
     }
     .await;
-    let mut sessions = end(tx, outcome).await?;
-    let asked = usize::try_from(given.limit).unwrap_or(usize::MAX);
-    let more = sessions.len() > asked;
-    sessions.truncate(asked);
-    let places: Vec<_> = sessions
-        .iter()
-        .map(|session| Position { at: session.updated_at, id: session.id.clone() })
-        .collect();
-    let views = sessions.into_iter().map(SessionView::from).collect();
-    let (sessions, truncation) = truncation::fit(views, 0, "`nextCursor` goes on from here")?;
-    let more = more || sessions.len() < places.len();
-    let next_cursor =
-        places.get(sessions.len().wrapping_sub(1)).filter(|_| more).map(cursor::encode);
-    Ok(SessionPage { sessions, next_cursor, truncation })
+    let sessions = end(tx, outcome).await?;
+    let place = |s: &store::Session| Position { at: s.updated_at, id: s.id.clone() };
+    let Paged { views, next_cursor, truncation } =
+        page(sessions, given.limit, place, SessionView::from)?;
+    Ok(SessionPage { sessions: views, next_cursor, truncation })
 }

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::http::Timestamp;
 use crate::http::extract::{Check, Issues};
 use crate::mcp::server::cursor::{self, MAX_CURSOR};
+use crate::mcp::server::paging::{Paged, page, rows_for};
 use crate::mcp::server::truncation::{self, Cut, Truncation};
 use crate::mcp::server::turn::{Call, end};
 use crate::store::ids::SpaceId;
@@ -122,22 +123,12 @@ pub async fn list_spaces(call: &Call<'_>, given: ListSpaces) -> Result<SpacesPag
     let after: Option<Position<SpaceId>> =
         given.cursor.as_deref().map(cursor::decode).transpose()?;
     let mut tx = call.begin().await?;
-    // one more, to know whether there are more
-    let outcome = store::list_after(&mut tx, after.as_ref(), i64::from(given.limit) + 1).await;
-    let mut spaces = end(tx, outcome).await?;
-    let asked = usize::try_from(given.limit).unwrap_or(usize::MAX);
-    let more = spaces.len() > asked;
-    spaces.truncate(asked);
-    let places: Vec<_> = spaces
-        .iter()
-        .map(|space| Position { at: space.updated_at, id: space.id.clone() })
-        .collect();
-    let views = spaces.into_iter().map(|space| SpaceView::of(space, None)).collect();
-    let (spaces, truncation) = truncation::fit(views, 0, "`nextCursor` goes on from here")?;
-    let more = more || spaces.len() < places.len();
-    let next_cursor =
-        places.get(spaces.len().wrapping_sub(1)).filter(|_| more).map(cursor::encode);
-    Ok(SpacesPage { spaces, next_cursor, truncation })
+    let outcome = store::list_after(&mut tx, after.as_ref(), rows_for(given.limit)).await;
+    let spaces = end(tx, outcome).await?;
+    let place = |space: &store::Space| Position { at: space.updated_at, id: space.id.clone() };
+    let view = |space| SpaceView::of(space, None);
+    let Paged { views, next_cursor, truncation } = page(spaces, given.limit, place, view)?;
+    Ok(SpacesPage { spaces: views, next_cursor, truncation })
 }
 
 /// Which Space.
@@ -164,10 +155,7 @@ pub struct SpaceDetails {
 }
 
 /// A Space by slug, with its most recent sessions.
-pub async fn space_with_sessions(
-    tx: &mut Tx,
-    slug: &str,
-) -> Result<(SpaceView, Vec<SessionView>)> {
+pub async fn space_with_sessions(tx: &mut Tx, slug: &str) -> Result<(SpaceView, Vec<SessionView>)> {
     let (space, role) = space_by_slug(tx, slug).await?;
     let page = Page { limit: RECENT_SESSIONS, ..Page::default() };
     let sessions = sessions::list_page(tx, &space, &page).await?;
