@@ -11,6 +11,7 @@ mod failures;
 mod idempotency;
 mod isolation;
 mod limits;
+mod mcp_server;
 mod me;
 mod memory;
 mod round_trips;

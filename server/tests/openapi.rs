@@ -11,6 +11,8 @@ fn the_documents_are_current() {
     let (old, new) = (document_3_0().expect("3.0"), document_3_1().expect("3.1"));
     expectorate::assert_contents("../spec/openapi-3.0.json", &print(&old));
     expectorate::assert_contents("../spec/openapi.json", &print(&new));
+    let mcp = switchy_server::mcp::server::document::document();
+    expectorate::assert_contents("../spec/mcp-openapi.json", &print(&mcp));
 }
 
 fn operations(doc: &Value) -> impl Iterator<Item = (String, &Value)> {
