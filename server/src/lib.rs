@@ -11,6 +11,7 @@ pub mod host;
 pub mod http;
 pub mod limits;
 pub mod logging;
+pub mod mcp;
 pub mod profile;
 pub mod runtime;
 pub mod search;

@@ -2,6 +2,7 @@
 
 use crate::api::{self, App, MAX_BODY_BYTES, PublicUrl};
 use crate::http::gateway::{GatewayConfig, gateway};
+use crate::mcp;
 use crate::search::Search;
 use crate::store::{Store, idempotency};
 use dropshot::{
@@ -75,6 +76,12 @@ pub fn start(app: App, config: &ServerConfig) -> Result<Running, StartError> {
             config.log.clone(),
         )),
         tokio::spawn(expire(app.store.clone(), config.log.clone())),
+        tokio::spawn(mcp::health::keep_checking(
+            app.store.clone(),
+            app.upstreams.clone(),
+            app.vault.clone(),
+            config.log.clone(),
+        )),
     ];
     // The gateway logs one line a request. Dropshot's own warnings repeat whole URIs, in which a
     // careless client may have put its key.
@@ -173,6 +180,10 @@ pub struct AppParts {
     pub limits: crate::limits::Limits,
     /// Where people reach the server; where it listens otherwise.
     pub public_url: Option<url::Url>,
+    /// The secrets of integrations.
+    pub vault: crate::store::vault::Vault,
+    /// How integrations are called.
+    pub upstreams: mcp::client::Upstreams,
     /// Where the log goes.
     pub log: Logger,
 }
@@ -185,5 +196,7 @@ pub fn app(parts: AppParts) -> App {
         key_secret: parts.key_secret,
         limits: parts.limits,
         public_url: parts.public_url.as_ref().map(PublicUrl::given).unwrap_or_default(),
+        vault: parts.vault,
+        upstreams: parts.upstreams,
     }
 }

@@ -4,6 +4,7 @@
 //! function does the work in the call's transaction, and the answer goes into the envelope.
 
 mod call;
+mod mcp_servers;
 mod me;
 mod memory;
 mod sessions;
@@ -15,8 +16,10 @@ pub use call::{Call, Ctx};
 use crate::auth::KeySecret;
 use crate::http::openapi::{self, About};
 use crate::limits::Limits;
+use crate::mcp::client::Upstreams;
 use crate::search::Search;
 use crate::store::Store;
+use crate::store::vault::Vault;
 use dropshot::{
     ApiDescription, ApiDescriptionRegisterError, EndpointTagPolicy, TagConfig, TagDetails,
 };
@@ -40,6 +43,10 @@ pub struct App {
     pub limits: Limits,
     /// Where people reach this server, without a slash at the end: `https://switchy.example`.
     pub public_url: PublicUrl,
+    /// The secrets of integrations.
+    pub vault: Vault,
+    /// How integrations are called.
+    pub upstreams: Upstreams,
 }
 
 /// Where people reach this server. Known at the latest when it listens.
@@ -111,6 +118,13 @@ pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegister
     api.register(memory::memory_list)?;
     api.register(memory::memory_create)?;
     api.register(memory::memory_delete)?;
+    api.register(mcp_servers::mcp_server_list)?;
+    api.register(mcp_servers::mcp_server_create)?;
+    api.register(mcp_servers::mcp_server_delete)?;
+    api.register(mcp_servers::mcp_server_test)?;
+    api.register(mcp_servers::space_mcp_list)?;
+    api.register(mcp_servers::space_mcp_bind)?;
+    api.register(mcp_servers::space_mcp_unbind)?;
     api.register(me::me)?;
     api.register(system::health)?;
     api.register(system::ready)?;

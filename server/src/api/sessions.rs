@@ -223,7 +223,7 @@ impl From<SessionUpdate> for store::Change {
 }
 
 /// A slug that no Space can have is that of no Space.
-fn checked_slug(slug: String) -> Result<String> {
+pub(super) fn checked_slug(slug: String) -> Result<String> {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if (1..=MAX_SLUG).contains(&slug.len()) && slug.bytes().all(allowed) {
         Ok(slug)

@@ -4,4 +4,5 @@ mod idempotency;
 mod rate;
 
 pub use idempotency::{First, Write, begin};
+pub use idempotency::{Interrupted, begin_without_body};
 pub use rate::{Bucket, Limits, admit};

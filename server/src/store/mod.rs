@@ -8,6 +8,7 @@ pub mod authentication;
 mod connection;
 pub mod idempotency;
 pub mod ids;
+pub mod mcp_servers;
 pub mod memory;
 pub mod migrations;
 pub mod requirements;
@@ -18,6 +19,7 @@ pub mod sessions;
 pub mod spaces;
 mod tls;
 mod tx;
+pub mod vault;
 pub mod visibility;
 
 pub use connection::{ConnectError, Pooled, Store, StoreConfig};

@@ -11,7 +11,10 @@
 //! * ORG memories: every member of the organization;
 //! * sessions: the members of their Space; private ones their creator alone;
 //! * Spaces: their members. Being in the organization grants nothing.
+//! * integrations: every member of the organization; where they are bound, the members of that
+//!   Space, and the organization's OWNER and ADMIN.
 
+use super::schema::{mcp_servers, space_mcp_servers};
 use super::schema::{memories, memory_embeddings, sessions, space_members, spaces};
 use crate::auth::Caller;
 use diesel::dsl::{auto_type, exists};
@@ -79,4 +82,25 @@ pub(super) fn space<'a>(caller: &'a Caller) -> _ {
         .filter(space_members::space_id.eq(spaces::id))
         .filter(space_members::user_id.eq(user));
     spaces::org_id.eq(org).and(spaces::archived_at.is_null()).and(exists(membership))
+}
+
+/// Integrations that the caller may see.
+#[auto_type]
+pub(super) fn mcp_server<'a>(caller: &'a Caller) -> _ {
+    let org: &'a str = caller.org_id.as_str();
+    mcp_servers::org_id.eq(org)
+}
+
+/// Bindings of integrations that the caller may see, as a member of the Space.
+#[auto_type]
+pub(super) fn binding<'a>(caller: &'a Caller) -> _ {
+    let user: &'a str = caller.user_id.as_str();
+    let org: &'a str = caller.org_id.as_str();
+    let live = spaces::table
+        .filter(spaces::id.eq(space_mcp_servers::space_id))
+        .filter(spaces::archived_at.is_null());
+    let membership = space_members::table
+        .filter(space_members::space_id.eq(space_mcp_servers::space_id))
+        .filter(space_members::user_id.eq(user));
+    space_mcp_servers::org_id.eq(org).and(exists(live)).and(exists(membership))
 }
