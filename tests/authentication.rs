@@ -14,6 +14,13 @@ use switchy_server::search::embedder::Embedder;
 
 /// What a key must be allowed to do for each operation; `None`: any key will do.
 const SCOPES: &[(&str, Option<Scope>)] = &[
+    ("mcp_server_create", Some(Scope::McpServersWrite)),
+    ("mcp_server_delete", Some(Scope::McpServersWrite)),
+    ("mcp_server_list", Some(Scope::McpServersRead)),
+    ("mcp_server_test", Some(Scope::McpServersWrite)),
+    ("space_mcp_bind", Some(Scope::McpServersWrite)),
+    ("space_mcp_list", Some(Scope::McpServersRead)),
+    ("space_mcp_unbind", Some(Scope::McpServersWrite)),
     ("me", None),
     ("memory_create", Some(Scope::MemoryWrite)),
     ("memory_delete", Some(Scope::MemoryWrite)),

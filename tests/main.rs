@@ -8,6 +8,7 @@ mod client;
 mod documents;
 mod envelope;
 mod idempotency;
+mod integrations;
 mod isolation;
 mod limits;
 mod me;
