@@ -6,12 +6,13 @@ use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+use crate::{McpServers, SpaceMcps};
 use crate::{
     Memory, Request, Sessions, Spaces,
     call::{Call, Settings, Sleep},
     generated,
     retry::DEFAULT_MAX_RETRIES,
-    system::{Health, Me, OpenApi, Ready},
+    system::{Health, McpOpenApi, Me, OpenApi, Ready},
 };
 
 /// Where the hosted service answers.
@@ -86,6 +87,16 @@ impl Client {
         Memory { client: self }
     }
 
+    /// The integrations (MCP servers) of the organization.
+    pub fn mcp_servers(&self) -> McpServers<'_> {
+        McpServers { client: self }
+    }
+
+    /// The integrations of the Space with this slug.
+    pub fn space_mcps<'a>(&'a self, slug: &'a str) -> SpaceMcps<'a> {
+        SpaceMcps { client: self, slug }
+    }
+
     /// The user, organization, role, scopes and Spaces of the key.
     pub fn me(&self) -> Request<Me> {
         self.request(Me(()))
@@ -104,6 +115,11 @@ impl Client {
     /// The server's OpenAPI 3.1 document. Needs no key.
     pub fn openapi(&self) -> Request<OpenApi> {
         self.request(OpenApi(()))
+    }
+
+    /// The OpenAPI 3.1 document of the server's MCP endpoint. Needs no key.
+    pub fn mcp_openapi(&self) -> Request<McpOpenApi> {
+        self.request(McpOpenApi(()))
     }
 
     pub(crate) fn request<O>(&self, operation: O) -> Request<O> {

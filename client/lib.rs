@@ -6,6 +6,7 @@ mod enums;
 mod envelope;
 mod error;
 mod generated;
+mod mcp_servers;
 mod memory;
 mod request;
 mod retry;
@@ -17,6 +18,7 @@ mod tests;
 
 pub use client::{BuildError, Client, ClientBuilder, DEFAULT_BASE_URL, DEFAULT_TIMEOUT};
 pub use error::{Error, ErrorCode, FieldError, PathStep};
+pub use mcp_servers::{McpServers, SpaceMcps};
 pub use memory::Memory;
 pub use request::{Operation, Request};
 pub use retry::{DEFAULT_MAX_RETRIES, MAX_WAIT};
@@ -25,11 +27,15 @@ pub use spaces::Spaces;
 
 /// What can be asked of the server: the type parameters of [`Request`].
 pub mod operation {
+    pub use crate::mcp_servers::{
+        McpServerCreate, McpServerDelete, McpServerList, McpServerTest, SpaceMcpBind, SpaceMcpList,
+        SpaceMcpUnbind,
+    };
     pub use crate::{
         memory::{MemoryCreate, MemoryDelete, MemoryList, MemorySearch},
         sessions::{SessionArchive, SessionCreate, SessionList, SessionUpdate, SessionView},
         spaces::{SpaceCreate, SpaceList, SpaceView},
-        system::{Health, Me, OpenApi, Ready},
+        system::{Health, McpOpenApi, Me, OpenApi, Ready},
     };
 }
 

@@ -15,6 +15,13 @@ use switchy_server::search::embedder::Embedder;
 
 /// What a key must be allowed to do for each operation; `None`: any key will do.
 const SCOPES: &[(&str, Option<Scope>)] = &[
+    ("mcp_server_create", Some(Scope::McpServersWrite)),
+    ("mcp_server_delete", Some(Scope::McpServersWrite)),
+    ("mcp_server_list", Some(Scope::McpServersRead)),
+    ("mcp_server_test", Some(Scope::McpServersWrite)),
+    ("space_mcp_bind", Some(Scope::McpServersWrite)),
+    ("space_mcp_list", Some(Scope::McpServersRead)),
+    ("space_mcp_unbind", Some(Scope::McpServersWrite)),
     ("me", None),
     ("memory_create", Some(Scope::MemoryWrite)),
     ("memory_delete", Some(Scope::MemoryWrite)),
@@ -54,7 +61,7 @@ fn every_operation_of_the_document_is_in_the_table_and_no_other() {
     assert_eq!(documented, listed, "add the operation and its scope to SCOPES");
     let public: BTreeSet<String> =
         operations().into_iter().filter(|o| o.public).map(|o| o.id).collect();
-    assert_eq!(public, ["health", "openapi", "ready"].map(str::to_owned).into());
+    assert_eq!(public, ["health", "mcp_openapi", "openapi", "ready"].map(str::to_owned).into());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -102,7 +102,13 @@ fn the_readme_works_when_pasted() {
 
 #[test]
 fn the_docs_work_when_pasted() {
-    for page in ["docs/deployment.md", "docs/configuration.md", "docs/cli.md", "docs/http.md"] {
+    for page in [
+        "docs/deployment.md",
+        "docs/configuration.md",
+        "docs/cli.md",
+        "docs/http.md",
+        "docs/mcp.md",
+    ] {
         let blocks = shell_blocks(page);
         if blocks.is_empty() {
             continue;

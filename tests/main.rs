@@ -9,6 +9,7 @@ mod documents;
 mod envelope;
 mod failures;
 mod idempotency;
+mod integrations;
 mod isolation;
 mod limits;
 mod mcp_server;

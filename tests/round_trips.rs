@@ -1,6 +1,7 @@
 //! How often a request goes to PostgreSQL and back: a regression is to show here, not in a bill.
 
 use crate::fixture::logs::Logs;
+use crate::fixture::mcp::Mcp;
 use crate::fixture::{Options, Server};
 use serde_json::json;
 
@@ -29,6 +30,8 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
     let private =
         json!({ "content": "Staging deploys happen on Tuesdays.", "visibility": "PRIVATE" });
     let search = json!({ "query": "when do deploys happen?" });
+    let mcp = Mcp::all(&server, &org.owner).await;
+    let for_owner = mcp.acting_for(&org.owner);
     for _ in 0..3 {
         org.owner.get("/projects").await.data(200);
         org.owner.get(&space_path).await.data(200);
@@ -53,4 +56,29 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
     ] {
         assert_eq!(newest(&logs, method, &format!("/api{path}")), most, "{method} {path}");
     }
+
+    // the same over MCP; who the call is for is one more
+    let found = json!({ "query": "when do deploys happen?" });
+    let written = json!({ "content": "Staging deploys happen on Tuesdays.", "visibility": "ORG" });
+    let of_session = json!({ "sessionId": made["session"]["id"] });
+    let said = json!({ "sessionId": made["session"]["id"], "content": "hello" });
+    for (mcp, tool, arguments, most) in [
+        (&mcp, "search_memory", found.clone(), 7),
+        (&for_owner, "search_memory", found, 8),
+        (&mcp, "add_memory", written, 4),
+        (&mcp, "list_spaces", json!({}), 4),
+        (&mcp, "get_space", json!({ "slug": "team" }), 5),
+        (&mcp, "list_sessions", json!({ "spaceSlug": "team" }), 5),
+        // session, its Space, how many messages, messages
+        (&mcp, "get_session_transcript", of_session, 7),
+        // who it is for, session, its Space, a lock, the message
+        (&for_owner, "post_message", said, 8),
+    ] {
+        for _ in 0..3 {
+            mcp.tool(tool, arguments.clone()).await;
+        }
+        assert_eq!(newest(&logs, "POST", "/mcp/rpc"), most, "{tool}");
+    }
+    mcp.rpc("tools/list", json!({})).await.result();
+    assert_eq!(newest(&logs, "POST", "/mcp/rpc"), 1, "tools/list");
 }

@@ -80,6 +80,9 @@ pub enum Command {
     /// Notes, found again by their meaning
     #[command(subcommand)]
     Memory(Memory),
+    /// MCP: integrations of the organization, and Switchy in your own MCP client
+    #[command(subcommand)]
+    Mcp(McpCommand),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -323,4 +326,114 @@ pub struct MemoryAdd {
     /// Where it comes from
     #[arg(long, value_name = "URL")]
     pub source_url: Option<String>,
+}
+
+/// How an integration is shown that it may be called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum McpAuth {
+    /// Not at all
+    #[default]
+    None,
+    /// By a bearer token
+    Bearer,
+    /// By a header of its own: HeaderName:value
+    ApiKey,
+}
+
+/// A program that speaks MCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum McpClient {
+    /// Claude Code: .mcp.json in a project
+    Claude,
+    /// Claude Desktop: claude_desktop_config.json; runs `switchy mcp stdio`
+    ClaudeDesktop,
+    /// Cursor: ~/.cursor/mcp.json, or .cursor/mcp.json in a project
+    Cursor,
+    /// Visual Studio Code: .vscode/mcp.json in a project
+    Vscode,
+}
+
+/// For whom an MCP client calls.
+#[derive(Args, Clone, Debug)]
+pub struct OnBehalf {
+    /// The user id of the member for whom calls are made, or `me`: opens PRIVATE notes and posting;
+    /// the key needs the scope act_on_behalf
+    #[arg(long, value_name = "USER_ID")]
+    pub actor: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum McpCommand {
+    /// Print what to paste into an MCP client's configuration
+    Config {
+        /// Which client
+        #[arg(long, value_enum)]
+        client: McpClient,
+        /// Write the API key into it, instead of where the client is to take it from
+        #[arg(long)]
+        with_key: bool,
+        #[command(flatten)]
+        on_behalf: OnBehalf,
+    },
+    /// Connect an MCP client that speaks over standard input and output with the server
+    Stdio {
+        #[command(flatten)]
+        on_behalf: OnBehalf,
+    },
+    #[command(flatten)]
+    Integrations(Mcp),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Mcp {
+    /// List the organization's integrations
+    List {
+        /// Tell which of them this Space uses: its slug or id
+        #[arg(long)]
+        space: Option<String>,
+    },
+    /// Register an MCP server; asks for the secret, if it needs one
+    Add {
+        /// Its name
+        name: String,
+        /// Its endpoint: an HTTPS URL on the Internet
+        endpoint: String,
+        /// How messages mention it, without the @
+        #[arg(long, value_name = "SLUG")]
+        mention: String,
+        /// How it is shown that it may be called
+        #[arg(long, value_enum, default_value_t)]
+        auth: McpAuth,
+        /// Read the secret from standard input instead of asking for it
+        #[arg(long)]
+        secret_stdin: bool,
+    },
+    /// Remove integrations, with their secrets
+    Remove {
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        /// Their mentions or ids
+        #[arg(required = true, value_name = "SERVER")]
+        servers: Vec<String>,
+    },
+    /// Call an integration, and tell whether it works
+    Test {
+        /// Its mention or id
+        server: String,
+    },
+    /// Let a Space use an integration
+    Bind {
+        #[command(flatten)]
+        place: InSpace,
+        /// Its mention or id
+        server: String,
+    },
+    /// Let a Space use an integration no longer
+    Unbind {
+        #[command(flatten)]
+        place: InSpace,
+        /// Its mention or id
+        server: String,
+    },
 }

@@ -3,6 +3,7 @@
 use crate::api::{self, App, MAX_BODY_BYTES, PublicUrl};
 use crate::events::{self, EventsConfig, Hub};
 use crate::http::gateway::{GatewayConfig, gateway};
+use crate::mcp;
 use crate::search::Search;
 use crate::store::events::prune;
 use crate::store::{Store, idempotency};
@@ -80,6 +81,12 @@ pub fn start(app: App, config: &ServerConfig) -> Result<Running, StartError> {
         tokio::spawn(events::listen(
             app.store.clone(),
             Arc::clone(&app.events),
+            config.log.clone(),
+        )),
+        tokio::spawn(mcp::health::keep_checking(
+            app.store.clone(),
+            app.upstreams.clone(),
+            app.vault.clone(),
             config.log.clone(),
         )),
     ];
@@ -183,11 +190,15 @@ pub struct AppParts {
     /// Requests a minute.
     pub limits: crate::limits::Limits,
     /// Calls of the MCP server a minute.
-    pub mcp_quotas: crate::mcp::server::Quotas,
+    pub mcp_quotas: mcp::server::Quotas,
     /// Where people reach the server; where it listens otherwise.
     pub public_url: Option<url::Url>,
     /// How live events are served.
     pub events: EventsConfig,
+    /// The secrets of integrations.
+    pub vault: crate::store::vault::Vault,
+    /// How integrations are called.
+    pub upstreams: mcp::client::Upstreams,
     /// Where the log goes.
     pub log: Logger,
 }
@@ -203,5 +214,7 @@ pub fn app(parts: AppParts) -> App {
         public_url: parts.public_url.as_ref().map(PublicUrl::given).unwrap_or_default(),
         events: Hub::new(parts.events),
         log: parts.log,
+        vault: parts.vault,
+        upstreams: parts.upstreams,
     }
 }

@@ -2,6 +2,8 @@
 
 mod account;
 mod import;
+mod mcp;
+mod mcp_server;
 mod memory;
 mod profile;
 mod session;
@@ -10,8 +12,8 @@ mod space;
 use clap::CommandFactory;
 
 use crate::{
-    args::{Cli, Command, Global},
-    connection::Connection,
+    args::{Cli, Command, Global, McpCommand},
+    connection::{Connection, Place},
     failure::Failure,
     output::Output,
 };
@@ -31,6 +33,16 @@ pub async fn run(global: &Global, command: Command, output: &Output) -> Result<(
         }
         Command::Memory(command) => {
             memory::run(&Connection::choose(global)?, command, output).await
+        }
+        Command::Mcp(McpCommand::Config { client, with_key, on_behalf }) => {
+            let place = Place::choose(global)?;
+            mcp_server::config(&place, client, with_key, &on_behalf, output).await
+        }
+        Command::Mcp(McpCommand::Stdio { on_behalf }) => {
+            mcp_server::stdio(Connection::choose(global)?, &on_behalf).await
+        }
+        Command::Mcp(McpCommand::Integrations(command)) => {
+            mcp::run(&Connection::choose(global)?.client()?, command, output).await
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();

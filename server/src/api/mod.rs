@@ -7,6 +7,7 @@ mod call;
 mod events;
 mod keys;
 mod mcp_server;
+mod mcp_servers;
 mod me;
 pub(crate) mod memory;
 pub(crate) mod mentions;
@@ -24,8 +25,10 @@ use crate::events::Hub;
 use crate::http::openapi::{self, About};
 use crate::limits::Limits;
 use crate::mcp::server::Quotas;
+use crate::mcp::client::Upstreams;
 use crate::search::Search;
 use crate::store::Store;
+use crate::store::vault::Vault;
 use dropshot::{
     ApiDescription, ApiDescriptionRegisterError, EndpointTagPolicy, TagConfig, TagDetails,
 };
@@ -55,6 +58,10 @@ pub struct App {
     pub events: Arc<Hub>,
     /// Where the log goes.
     pub log: slog::Logger,
+    /// The secrets of integrations.
+    pub vault: Vault,
+    /// How integrations are called.
+    pub upstreams: Upstreams,
 }
 
 /// Where people reach this server. Known at the latest when it listens.
@@ -144,6 +151,13 @@ pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegister
     api.register(keys::key_create)?;
     api.register(keys::key_revoke)?;
     api.register(keys::key_rotate)?;
+    api.register(mcp_servers::mcp_server_list)?;
+    api.register(mcp_servers::mcp_server_create)?;
+    api.register(mcp_servers::mcp_server_delete)?;
+    api.register(mcp_servers::mcp_server_test)?;
+    api.register(mcp_servers::space_mcp_list)?;
+    api.register(mcp_servers::space_mcp_bind)?;
+    api.register(mcp_servers::space_mcp_unbind)?;
     api.register(me::me)?;
     api.register(system::health)?;
     api.register(system::ready)?;

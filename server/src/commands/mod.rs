@@ -97,6 +97,7 @@ macro_rules! failed_from {
 failed_from!(
     crate::api::DescriptionError,
     crate::server::StartError,
+    crate::mcp::client::SetupError,
     crate::store::ConnectError,
     crate::store::migrations::MigrateError,
     serde_json::Error,

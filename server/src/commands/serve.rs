@@ -7,8 +7,10 @@ use crate::config::Config;
 use crate::host::{self, Access, Database, PoolConfig};
 use crate::limits::Limits;
 use crate::logging;
+use crate::mcp::client::{Outbound, Upstreams};
 use crate::profile::{self, Saved};
 use crate::server::{self, AppParts, Running, ServerConfig, reachable};
+use crate::store::vault::Vault;
 use crate::store::{Store, accounts};
 use slog::{Logger, info, warn};
 use std::net::SocketAddr;
@@ -64,7 +66,8 @@ async fn serve(
         let secret = host::key_secret(&store, &config.storage).await?;
         let embedder = host::embedder(&config.storage, &config.model, progress()).await?;
         info!(log, "model"; "id" => embedder.model_id());
-        let running = listen(config, &store, secret, embedder, log)?;
+        let vault = host::vault(&store, &config.storage, log).await?;
+        let running = listen(config, &store, (secret, vault), embedder, log)?;
         first_run(config, database, &store, &running).await?;
         Ok::<_, Failed>(running)
     };
@@ -88,7 +91,7 @@ async fn serve(
 fn listen(
     config: &Config,
     store: &Store,
-    secret: KeySecret,
+    (secret, vault): (KeySecret, Vault),
     embedder: std::sync::Arc<dyn crate::search::embedder::Embedder>,
     log: &Logger,
 ) -> Result<Running, Failed> {
@@ -105,6 +108,11 @@ fn listen(
         mcp_quotas: config.mcp_quotas,
         public_url: config.public_url.clone(),
         events: crate::events::EventsConfig::default(),
+        vault,
+        upstreams: Upstreams::new(Outbound {
+            allowed: config.mcp_allow_hosts.clone(),
+            ..Outbound::default()
+        })?,
         log: log.clone(),
     });
     let server = ServerConfig {

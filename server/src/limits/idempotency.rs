@@ -46,6 +46,11 @@ pub enum Part {
 }
 
 impl Claimed {
+    fn of(request: &dropshot::RequestInfo, key: String, digest: [u8; 32]) -> Self {
+        let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+        Claimed { method, path, key, digest }
+    }
+
     fn key(&self) -> Key<'_> {
         Key { method: &self.method, path: &self.path, key: &self.key, digest: &self.digest }
     }
@@ -63,19 +68,23 @@ pub async fn begin<B, D: Documented>(
     body: &mut Json<B>,
 ) -> Result<Write<D>> {
     let key = key.into_inner()?;
-    let Some(key) = key else {
+    match &key {
         // without a key nothing is recorded: a bad body need not even reach the database
-        body.take_error()?;
-        let tx = store.begin(caller).await?;
-        return Ok(Write::First(Box::new(First { tx, claimed: None })));
-    };
-    body.take_fleeting_error()?;
-    let claimed = Claimed {
-        method: request.method().to_string(),
-        path: request.uri().path().to_owned(),
-        key,
-        digest: body.digest(),
-    };
+        None => body.take_error()?,
+        Some(_) => body.take_fleeting_error()?,
+    }
+    let claimed = key.map(|key| Claimed::of(request, key, body.digest()));
+    claim(store, caller, claimed).await
+}
+
+/// Begins the work of a POST without a body; like [`begin`].
+pub async fn begin_without_body<D: Documented>(
+    store: &Store,
+    caller: &crate::auth::Caller,
+    request: &dropshot::RequestInfo,
+    key: IdempotencyKey,
+) -> Result<Write<D>> {
+    let claimed = key.into_inner()?.map(|key| Claimed::of(request, key, [0; 32]));
     claim(store, caller, claimed).await
 }
 
@@ -88,21 +97,21 @@ pub async fn begin_bodiless<D: Documented>(
     path: &str,
     key: IdempotencyKey,
 ) -> Result<Write<D>> {
-    let Some(key) = key.into_inner()? else {
-        let tx = store.begin(caller).await?;
-        return Ok(Write::First(Box::new(First { tx, claimed: None })));
-    };
-    let claimed =
-        Claimed { method: method.to_string(), path: path.to_owned(), key, digest: [0; 32] };
+    let claimed = key.into_inner()?.map(|key| Claimed {
+        method: method.to_string(),
+        path: path.to_owned(),
+        key,
+        digest: [0; 32],
+    });
     claim(store, caller, claimed).await
 }
 
 async fn claim<D: Documented>(
     store: &Store,
     caller: &crate::auth::Caller,
-    claimed: Claimed,
+    claimed: Option<Claimed>,
 ) -> Result<Write<D>> {
-    Ok(match begin_part(store, caller, Some(claimed)).await? {
+    Ok(match begin_part(store, caller, claimed).await? {
         Part::First(first) => Write::First(first),
         Part::Replay(recorded) => Write::Replay(Reply::from_recorded(recorded)),
     })
@@ -147,6 +156,23 @@ pub async fn begin_part(
     }
 }
 
+/// A request whose work goes on outside of the database, and comes back.
+pub struct Interrupted {
+    claimed: Option<Claimed>,
+}
+
+impl Interrupted {
+    /// Takes the work up again, in a new transaction. Where another request with the same key was
+    /// faster, its answer counts.
+    pub async fn resume<D: Documented>(
+        self,
+        store: &Store,
+        caller: &crate::auth::Caller,
+    ) -> Result<Write<D>> {
+        claim(store, caller, self.claimed).await
+    }
+}
+
 /// The answer to a request that made a secret, which is shown once and stored nowhere.
 pub struct WithSecret {
     /// For the first request: with the secret.
@@ -156,6 +182,13 @@ pub struct WithSecret {
 }
 
 impl First {
+    /// Gives transaction and connection back, for work that takes long and needs neither. Nothing
+    /// may have been written; the key is free until [`Interrupted::resume`].
+    pub async fn interrupt(self) -> Result<Interrupted> {
+        self.tx.rollback().await?;
+        Ok(Interrupted { claimed: self.claimed })
+    }
+
     /// Ends the work: records its answer, good or bad, and makes it durable; or undoes everything
     /// when the same request could succeed later.
     pub async fn finish<D: Documented>(self, outcome: Result<Recorded>) -> Answer<D> {

@@ -11,6 +11,7 @@ pub mod idempotency;
 pub mod ids;
 pub mod keys;
 mod listener;
+pub mod mcp_servers;
 pub mod memory;
 pub mod messages;
 pub mod migrations;
@@ -25,6 +26,7 @@ pub mod space_members;
 pub mod spaces;
 mod tls;
 mod tx;
+pub mod vault;
 pub mod visibility;
 
 pub use connection::{ConnectError, Pooled, Store, StoreConfig};

@@ -177,6 +177,42 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    vault_secrets (org_id, id) {
+        org_id -> Text,
+        id -> Text,
+        key_id -> Text,
+        nonce -> Binary,
+        ciphertext -> Binary,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    mcp_servers (id) {
+        id -> Text,
+        org_id -> Text,
+        display_name -> Text,
+        mention_slug -> Text,
+        endpoint_url -> Text,
+        auth_type -> Text,
+        secret_id -> Nullable<Text>,
+        health -> Text,
+        last_checked_at -> Nullable<Timestamptz>,
+        next_check_at -> Timestamptz,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    space_mcp_servers (space_id, server_id) {
+        org_id -> Text,
+        space_id -> Text,
+        server_id -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
 diesel::joinable!(space_members -> spaces (space_id));
 diesel::joinable!(session_participants -> sessions (session_id));
 diesel::joinable!(members -> users (user_id));
@@ -197,3 +233,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     message_reactions,
     session_events,
 );
+diesel::allow_tables_to_appear_in_same_query!(space_mcp_servers, mcp_servers);
+diesel::allow_tables_to_appear_in_same_query!(space_mcp_servers, spaces);
+diesel::allow_tables_to_appear_in_same_query!(space_mcp_servers, space_members);
+diesel::allow_tables_to_appear_in_same_query!(mcp_servers, spaces);
+diesel::allow_tables_to_appear_in_same_query!(mcp_servers, space_members);

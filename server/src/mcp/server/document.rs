@@ -164,13 +164,13 @@ fn schemas() -> Value {
                     "Arguments of `{}`, which needs the scope `{}`. {}",
                     tool.name(),
                     tool.scope().as_str(),
-                    definition.description.unwrap_or_default()
+                    definition.description.as_deref().unwrap_or_default()
                 ),
             ),
         );
-        if let Some(output) = definition.output_schema {
+        if let Some(output) = &definition.output_schema {
             let description = format!("`structuredContent` of `{}`.", tool.name());
-            schemas.insert(format!("{name}Result"), described((*output).clone(), description));
+            schemas.insert(format!("{name}Result"), described((**output).clone(), description));
         }
         calls.push(json!({
             "type": "object",

@@ -9,6 +9,7 @@ use super::tools::Tool;
 use super::turn::{Done, Turn, Work};
 use super::{prompts, resources};
 use crate::error::Error;
+use crate::http::envelope::ErrorCode as ErrorName;
 use crate::http::rpc::{Fault, code};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
@@ -23,7 +24,7 @@ use rmcp::service::RequestContext;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use rmcp::{RoleServer, ServerHandler};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::{Arc, LazyLock};
 use tokio::sync::{mpsc, oneshot};
 
@@ -160,7 +161,14 @@ fn understood(status: StatusCode, body: &[u8], id: &Value) -> Spoken {
                 }
                 _ => StatusCode::BAD_REQUEST,
             };
-            Spoken::fault(&Fault::new(status, code.0, message, data.unwrap_or_default()), id)
+            let mut told = json!({ "code": match status {
+                StatusCode::NOT_FOUND => ErrorName::NotFound,
+                _ => ErrorName::ValidationError,
+            } });
+            if let (Some(told), Some(Value::Object(data))) = (told.as_object_mut(), data) {
+                told.extend(data);
+            }
+            Spoken::fault(&Fault::new(status, code.0, message, told), id)
         }
         Err(error) => Spoken::error(&Error::internal(error), id),
     }
@@ -248,12 +256,12 @@ impl ServerHandler for Protocol {
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         Ok(ListToolsResult::with_all_items(
-            Tool::ALL.iter().map(|tool| tool.definition()).collect(),
+            Tool::ALL.iter().map(|tool| tool.definition().clone()).collect(),
         ))
     }
 
     fn get_tool(&self, name: &str) -> Option<rmcp::model::Tool> {
-        Tool::named(name).map(Tool::definition)
+        Tool::named(name).map(|tool| tool.definition().clone())
     }
 
     async fn call_tool(

@@ -16,6 +16,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::sync::LazyLock;
 
 /// A tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +129,12 @@ impl Tool {
     }
 
     /// The tool, as clients list it.
-    pub fn definition(self) -> rmcp::model::Tool {
+    pub fn definition(self) -> &'static rmcp::model::Tool {
+        static ALL: LazyLock<[rmcp::model::Tool; 7]> = LazyLock::new(|| Tool::ALL.map(Tool::define));
+        &ALL[self as usize]
+    }
+
+    fn define(self) -> rmcp::model::Tool {
         use memory::{AddMemory, FoundMemories, SearchMemory, WrittenMemory};
         use messages::{GetSessionTranscript, PostMessage, PostedMessage, Transcript};
         use sessions::{ListSessions, SessionPage};
