@@ -97,15 +97,33 @@ pub async fn begin<B, D: Documented>(
     }
 }
 
+/// The answer to a request that made a secret, which is shown once and stored nowhere.
+pub struct WithSecret {
+    /// For the first request: with the secret.
+    pub shown: Recorded,
+    /// For those after it: the same, without the secret.
+    pub kept: Recorded,
+}
+
 impl First {
     /// Ends the work: records its answer, good or bad, and makes it durable; or undoes everything
     /// when the same request could succeed later.
-    pub async fn finish<D: Documented>(mut self, outcome: Result<Recorded>) -> Answer<D> {
+    pub async fn finish<D: Documented>(self, outcome: Result<Recorded>) -> Answer<D> {
+        let outcome = outcome.map(|answer| WithSecret { kept: answer.clone(), shown: answer });
+        self.finish_with_secret(outcome).await
+    }
+
+    /// As [`First::finish`], for an answer with a secret in it: a replay shows what is kept
+    /// (contract A5).
+    pub async fn finish_with_secret<D: Documented>(
+        mut self,
+        outcome: Result<WithSecret>,
+    ) -> Answer<D> {
         let Some(claimed) = &self.claimed else {
             return match outcome {
-                Ok(recorded) => {
+                Ok(answer) => {
                     self.tx.commit().await?;
-                    Ok(Reply::from_recorded(recorded))
+                    Ok(Reply::from_recorded(answer.shown))
                 }
                 Err(error) => {
                     self.tx.rollback().await?;
@@ -113,11 +131,12 @@ impl First {
                 }
             };
         };
-        let recorded = match outcome {
-            Ok(recorded) => recorded,
+        let answer = match outcome {
+            Ok(answer) => answer,
             Err(error) if error.is_deterministic() => {
                 self.tx.undo_to_savepoint().await?;
-                Recorded::failure(&error)?
+                let refusal = Recorded::failure(&error)?;
+                WithSecret { kept: refusal.clone(), shown: refusal }
             }
             Err(error) => {
                 self.tx.rollback().await?;
@@ -125,12 +144,12 @@ impl First {
             }
         };
         let stored = Stored {
-            status: recorded.status.as_u16(),
-            body: recorded.body.clone(),
-            location: recorded.location.clone(),
+            status: answer.kept.status.as_u16(),
+            body: answer.kept.body,
+            location: answer.kept.location,
         };
         idempotency::record(&mut self.tx, claimed.key(), &stored).await?;
         self.tx.commit().await?;
-        Ok(Reply::from_recorded(recorded))
+        Ok(Reply::from_recorded(answer.shown))
     }
 }
