@@ -96,6 +96,21 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// How mail is sent.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Mail")]
+pub struct MailConfig {
+    /// The mail server that invitations are sent through: smtps://USER:PASSWORD@HOST, or
+    /// smtp://USER:PASSWORD@HOST:587?tls=required for STARTTLS [default: none, nothing is mailed]
+    #[arg(long, env = "SWITCHY_SMTP_URL", value_name = "URL", hide_env_values = true)]
+    pub smtp_url: Option<SecretString>,
+
+    /// Who sends: an address, or NAME <ADDRESS> [default: Switchy <noreply@HOST>, with the host of
+    /// the public URL]
+    #[arg(long, env = "SWITCHY_MAIL_FROM", value_name = "MAILBOX")]
+    pub mail_from: Option<String>,
+}
+
 /// Everything that `serve` can be told.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
@@ -157,6 +172,10 @@ pub struct Config {
     /// The embedding model
     #[command(flatten)]
     pub model: ModelConfig,
+
+    /// Mail
+    #[command(flatten)]
+    pub mail: MailConfig,
 
     /// The log
     #[command(flatten)]

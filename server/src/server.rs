@@ -2,8 +2,9 @@
 
 use crate::api::{self, App, MAX_BODY_BYTES, PublicUrl};
 use crate::http::gateway::{GatewayConfig, gateway};
+use crate::mail::{Mailer, Postman};
 use crate::search::Search;
-use crate::store::{Store, idempotency};
+use crate::store::{Store, idempotency, invitations};
 use dropshot::{
     CompressionConfig, ConfigDropshot, ConfigTls, HandlerTaskMode, HttpServer, ServerBuilder,
 };
@@ -68,7 +69,7 @@ pub fn start(app: App, config: &ServerConfig) -> Result<Running, StartError> {
     let gateway_config =
         GatewayConfig { deadline: config.request_deadline, log: config.log.clone() };
     let api = gateway(parts, &gateway_config).map_err(|e| StartError::Api(e.to_string()))?;
-    let tasks = vec![
+    let mut tasks = vec![
         tokio::spawn(app.search.backfill().clone().run(
             app.store.clone(),
             app.search.clone(),
@@ -76,6 +77,15 @@ pub fn start(app: App, config: &ServerConfig) -> Result<Running, StartError> {
         )),
         tokio::spawn(expire(app.store.clone(), config.log.clone())),
     ];
+    if let Some(mailer) = app.mailer.clone() {
+        tasks.push(tokio::spawn(app.postman.clone().run(
+            app.store.clone(),
+            mailer,
+            Arc::clone(&app.key_secret),
+            app.public_url.clone(),
+            config.log.clone(),
+        )));
+    }
     // The gateway logs one line a request. Dropshot's own warnings repeat whole URIs, in which a
     // careless client may have put its key.
     let log = Logger::root(LevelFilter::new(config.log.clone(), Level::Error).fuse(), slog::o!());
@@ -130,6 +140,9 @@ async fn expire(store: Store, log: Logger) {
         if let Err(error) = idempotency::expire(&store).await {
             slog::warn!(log, "expired rows could not be removed"; "error" => error.chain());
         }
+        if let Err(error) = invitations::expire(&store).await {
+            slog::warn!(log, "invitations could not be expired"; "error" => error.chain());
+        }
         tokio::time::sleep(EXPIRY_INTERVAL).await;
     }
 }
@@ -173,6 +186,8 @@ pub struct AppParts {
     pub limits: crate::limits::Limits,
     /// Where people reach the server; where it listens otherwise.
     pub public_url: Option<url::Url>,
+    /// The mail server; `None`: nothing is mailed.
+    pub mailer: Option<Mailer>,
     /// Where the log goes.
     pub log: Logger,
 }
@@ -182,7 +197,9 @@ pub fn app(parts: AppParts) -> App {
     App {
         store: parts.store,
         search: Search::new(parts.embedder, parts.log),
-        key_secret: parts.key_secret,
+        key_secret: Arc::new(parts.key_secret),
+        mailer: parts.mailer,
+        postman: Postman::default(),
         limits: parts.limits,
         public_url: parts.public_url.as_ref().map(PublicUrl::given).unwrap_or_default(),
     }

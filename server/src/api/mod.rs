@@ -4,24 +4,28 @@
 //! function does the work in the call's transaction, and the answer goes into the envelope.
 
 mod call;
+mod invitations;
 mod me;
+mod members;
 mod memory;
 mod sessions;
 mod spaces;
 mod system;
 
+pub use crate::public_url::PublicUrl;
 pub use call::{Call, Ctx};
 
 use crate::auth::KeySecret;
 use crate::http::openapi::{self, About};
 use crate::limits::Limits;
+use crate::mail::{Mailer, Postman};
 use crate::search::Search;
 use crate::store::Store;
 use dropshot::{
     ApiDescription, ApiDescriptionRegisterError, EndpointTagPolicy, TagConfig, TagDetails,
 };
 use serde_json::Value;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// Every route is served below this; the OpenAPI document names it in `servers`.
 pub const PREFIX: &str = "/api";
@@ -35,34 +39,15 @@ pub struct App {
     /// Embedder and ranking.
     pub search: Search,
     /// Under which keys are digested.
-    pub key_secret: KeySecret,
+    pub key_secret: Arc<KeySecret>,
     /// Requests a minute.
     pub limits: Limits,
     /// Where people reach this server, without a slash at the end: `https://switchy.example`.
     pub public_url: PublicUrl,
-}
-
-/// Where people reach this server. Known at the latest when it listens.
-#[derive(Clone, Debug, Default)]
-pub struct PublicUrl(Arc<OnceLock<String>>);
-
-impl PublicUrl {
-    /// As the operator says.
-    pub fn given(url: &url::Url) -> Self {
-        let this = PublicUrl::default();
-        this.or(url.as_str());
-        this
-    }
-
-    /// Unless it is known already, it is this.
-    pub fn or(&self, url: &str) {
-        self.0.get_or_init(|| url.trim_end_matches('/').to_owned());
-    }
-
-    /// An absolute URL of this server; `path` begins with a slash.
-    pub fn at(&self, path: &str) -> String {
-        format!("{}{path}", self.0.get().map_or("", String::as_str))
-    }
+    /// The mail server; `None`: nothing is mailed.
+    pub mailer: Option<Mailer>,
+    /// Sends what is to be mailed.
+    pub postman: Postman,
 }
 
 const TAGS: [(&str, &str); 9] = [
@@ -111,6 +96,13 @@ pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegister
     api.register(memory::memory_list)?;
     api.register(memory::memory_create)?;
     api.register(memory::memory_delete)?;
+    api.register(members::member_list)?;
+    api.register(members::member_update)?;
+    api.register(members::member_remove)?;
+    api.register(invitations::invitation_list)?;
+    api.register(invitations::invitation_create)?;
+    api.register(invitations::invitation_revoke)?;
+    api.register(invitations::invitation_accept)?;
     api.register(me::me)?;
     api.register(system::health)?;
     api.register(system::ready)?;

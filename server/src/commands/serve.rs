@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::host::{self, Access, Database, PoolConfig};
 use crate::limits::Limits;
 use crate::logging;
+use crate::mail::{MailError, Mailer};
 use crate::profile::{self, Saved};
 use crate::server::{self, AppParts, Running, ServerConfig, reachable};
 use crate::store::{Store, accounts};
@@ -52,6 +53,7 @@ async fn serve(
     log: &Logger,
     mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
 ) -> Result<(), Failed> {
+    let mailer = mailer(config)?;
     let starting = async {
         let pool = PoolConfig {
             size: config.pool_size,
@@ -64,7 +66,7 @@ async fn serve(
         let secret = host::key_secret(&store, &config.storage).await?;
         let embedder = host::embedder(&config.storage, &config.model, progress()).await?;
         info!(log, "model"; "id" => embedder.model_id());
-        let running = listen(config, &store, secret, embedder, log)?;
+        let running = listen(config, &store, secret, embedder, mailer, log)?;
         first_run(config, database, &store, &running).await?;
         Ok::<_, Failed>(running)
     };
@@ -90,6 +92,7 @@ fn listen(
     store: &Store,
     secret: KeySecret,
     embedder: std::sync::Arc<dyn crate::search::embedder::Embedder>,
+    mailer: Option<Mailer>,
     log: &Logger,
 ) -> Result<Running, Failed> {
     let limits = Limits {
@@ -103,6 +106,7 @@ fn listen(
         key_secret: secret,
         limits,
         public_url: config.public_url.clone(),
+        mailer,
         log: log.clone(),
     });
     let server = ServerConfig {
@@ -112,6 +116,12 @@ fn listen(
         log: log.clone(),
     };
     Ok(server::start(app, &server)?)
+}
+
+/// The mail server, if the operator has one.
+fn mailer(config: &Config) -> Result<Option<Mailer>, MailError> {
+    let mail = &config.mail;
+    mail.smtp_url.as_ref().map(|url| Mailer::new(url, mail.mail_from.as_deref())).transpose()
 }
 
 /// Where people reach the API.

@@ -63,6 +63,32 @@ pub async fn begin<B, D: Documented>(
         key,
         digest: body.digest(),
     };
+    claim(store, caller, claimed).await
+}
+
+/// The same for a POST that has no body. `path` is what the answer is kept under: the request's own
+/// may hold what must not be stored.
+pub async fn begin_bodiless<D: Documented>(
+    store: &Store,
+    caller: &crate::auth::Caller,
+    method: &http::Method,
+    path: &str,
+    key: IdempotencyKey,
+) -> Result<Write<D>> {
+    let Some(key) = key.into_inner()? else {
+        let tx = store.begin(caller).await?;
+        return Ok(Write::First(Box::new(First { tx, claimed: None })));
+    };
+    let claimed =
+        Claimed { method: method.to_string(), path: path.to_owned(), key, digest: [0; 32] };
+    claim(store, caller, claimed).await
+}
+
+async fn claim<D: Documented>(
+    store: &Store,
+    caller: &crate::auth::Caller,
+    claimed: Claimed,
+) -> Result<Write<D>> {
     let mut tx = store.begin(caller).await?;
     let claim = idempotency::claim(&mut tx, claimed.key()).await?;
     match claim {

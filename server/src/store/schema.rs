@@ -129,6 +129,30 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    invitations (id) {
+        id -> Text,
+        org_id -> Text,
+        email -> Text,
+        role -> Text,
+        status -> Text,
+        invited_by_user_id -> Text,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+        ended_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    invitation_mails (invitation_id) {
+        invitation_id -> Text,
+        org_id -> Text,
+        next_attempt_at -> Nullable<Timestamptz>,
+        sent_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(invitations, invitation_mails);
 diesel::joinable!(space_members -> spaces (space_id));
 diesel::joinable!(session_participants -> sessions (session_id));
 diesel::joinable!(members -> users (user_id));

@@ -10,12 +10,15 @@
 //! * SPACE memories: the members of that Space, as long as the Space is not archived;
 //! * ORG memories: every member of the organization;
 //! * sessions: the members of their Space; private ones their creator alone;
-//! * Spaces: their members. Being in the organization grants nothing.
+//! * Spaces: their members. Being in the organization grants nothing;
+//! * members: everybody in the organization; its invitations: its OWNERs and ADMINs.
 
+use super::schema::{invitations, members};
 use super::schema::{memories, memory_embeddings, sessions, space_members, spaces};
-use crate::auth::Caller;
+use crate::auth::{Caller, OrgRole};
 use diesel::dsl::{auto_type, exists};
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 
 /// The live Spaces that the caller is a member of.
 #[auto_type]
@@ -79,4 +82,19 @@ pub(super) fn space<'a>(caller: &'a Caller) -> _ {
         .filter(space_members::space_id.eq(spaces::id))
         .filter(space_members::user_id.eq(user));
     spaces::org_id.eq(org).and(spaces::archived_at.is_null()).and(exists(membership))
+}
+
+/// Members of the caller's organization.
+#[auto_type]
+pub(super) fn member<'a>(caller: &'a Caller) -> _ {
+    let org: &'a str = caller.org_id.as_str();
+    members::org_id.eq(org)
+}
+
+/// Invitations that the caller may see: none, for a mere member.
+#[auto_type]
+pub(super) fn invitation<'a>(caller: &'a Caller) -> _ {
+    let org: &'a str = caller.org_id.as_str();
+    let manages: bool = caller.role != OrgRole::Member;
+    invitations::org_id.eq(org).and(manages.into_sql::<Bool>())
 }
