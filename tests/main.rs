@@ -7,6 +7,7 @@ mod cli;
 mod client;
 mod documents;
 mod envelope;
+mod failures;
 mod idempotency;
 mod isolation;
 mod limits;
