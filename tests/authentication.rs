@@ -15,7 +15,14 @@ use switchy_server::search::embedder::Embedder;
 
 /// What a key must be allowed to do for each operation; `None`: any key will do.
 const SCOPES: &[(&str, Option<Scope>)] = &[
+    ("invitation_accept", Some(Scope::OrgWrite)),
+    ("invitation_create", Some(Scope::OrgWrite)),
+    ("invitation_list", Some(Scope::OrgRead)),
+    ("invitation_revoke", Some(Scope::OrgWrite)),
     ("me", None),
+    ("member_list", Some(Scope::OrgRead)),
+    ("member_remove", Some(Scope::OrgWrite)),
+    ("member_update", Some(Scope::OrgWrite)),
     ("memory_create", Some(Scope::MemoryWrite)),
     ("memory_delete", Some(Scope::MemoryWrite)),
     ("memory_list", Some(Scope::MemoryRead)),

@@ -408,7 +408,7 @@ async fn everybody_sees_exactly_what_the_rules_say_before_and_after_memberships_
 }
 
 /// Tables with rows of tenants.
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 14] = [
     "orgs",
     "users",
     "members",
@@ -418,6 +418,8 @@ const TABLES: [&str; 12] = [
     "session_participants",
     "api_keys",
     "idempotency_keys",
+    "invitations",
+    "invitation_mails",
     "memories",
     "memory_embeddings",
     "memory_expansions",
@@ -444,7 +446,7 @@ async fn the_predicates_hold_without_row_level_security() {
 }
 
 /// A connection with the rights of a request, of a person or of nobody.
-async fn as_app(server: &Server, caller: Option<&Caller>) -> tokio_postgres::Client {
+pub(crate) async fn as_app(server: &Server, caller: Option<&Caller>) -> tokio_postgres::Client {
     let client = server.sql().await;
     client.batch_execute("SET ROLE switchy_app").await.expect("the role");
     if let Some(caller) = caller {
@@ -553,8 +555,17 @@ async fn the_app_role_reads_no_secrets_and_changes_no_accounts() {
         "SELECT * FROM api_keys",
         "DELETE FROM api_keys",
         "UPDATE api_keys SET scopes = '{act_on_behalf}'",
-        "UPDATE members SET role = 'OWNER'",
-        "DELETE FROM members",
+        "UPDATE members SET user_id = 'x'",
+        "UPDATE members SET org_id = 'x'",
+        "INSERT INTO members (org_id, user_id, role) VALUES ('x', 'x', 'OWNER')",
+        "SELECT digest FROM invitations",
+        "UPDATE invitations SET role = 'ADMIN'",
+        "UPDATE invitations SET expires_at = 'infinity'",
+        "UPDATE invitations SET email = 'x'",
+        "DELETE FROM invitations",
+        "SELECT nonce FROM invitation_mails",
+        "UPDATE invitation_mails SET next_attempt_at = now()",
+        "DELETE FROM invitation_mails",
         "UPDATE users SET email = 'x'",
         "UPDATE orgs SET slug = 'x'",
         "DELETE FROM spaces",
