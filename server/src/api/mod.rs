@@ -5,10 +5,12 @@
 
 mod call;
 mod invitations;
+mod keys;
 mod me;
 mod members;
 mod memory;
 mod sessions;
+mod space_members;
 mod spaces;
 mod system;
 
@@ -83,11 +85,18 @@ fn description() -> ApiDescription<App> {
 pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegisterError> {
     let mut literals = description();
     literals.register(memory::memory_search)?;
+    literals.register(memory::batch::memory_batch)?;
 
     let mut api = description();
     api.register(spaces::space_list)?;
     api.register(spaces::space_create)?;
     api.register(spaces::space_view)?;
+    api.register(spaces::space_update)?;
+    api.register(spaces::space_archive)?;
+    api.register(space_members::space_member_list)?;
+    api.register(space_members::space_member_add)?;
+    api.register(space_members::space_member_update)?;
+    api.register(space_members::space_member_remove)?;
     api.register(sessions::session_list)?;
     api.register(sessions::session_create)?;
     api.register(sessions::session_view)?;
@@ -95,6 +104,8 @@ pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegister
     api.register(sessions::session_archive)?;
     api.register(memory::memory_list)?;
     api.register(memory::memory_create)?;
+    api.register(memory::memory_view)?;
+    api.register(memory::update::memory_update)?;
     api.register(memory::memory_delete)?;
     api.register(members::member_list)?;
     api.register(members::member_update)?;
@@ -103,6 +114,10 @@ pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegister
     api.register(invitations::invitation_create)?;
     api.register(invitations::invitation_revoke)?;
     api.register(invitations::invitation_accept)?;
+    api.register(keys::key_list)?;
+    api.register(keys::key_create)?;
+    api.register(keys::key_revoke)?;
+    api.register(keys::key_rotate)?;
     api.register(me::me)?;
     api.register(system::health)?;
     api.register(system::ready)?;

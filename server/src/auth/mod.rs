@@ -12,4 +12,4 @@ pub use invitation::InvitationToken;
 pub use key::{ApiKey, KeySecret};
 pub use mask::masked;
 pub use role::{OrgRole, SpaceRole};
-pub use scope::{ALL_REST, Scope, Scopes};
+pub use scope::{ALL_REST, Scope, Scopes, is_known as is_known_scope};

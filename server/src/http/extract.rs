@@ -191,6 +191,32 @@ fn find_nul(value: &Value, path: &mut Vec<Step>, issues: &mut Vec<Issue>) {
     }
 }
 
+/// Takes out what `path` leads to, so that the rest can be read: the field that it is or is in. An
+/// element of a list of objects is emptied instead, for the others to keep their places.
+fn take_out(value: &mut Value, path: &[Step]) {
+    let Some(last) = path.iter().rposition(|step| matches!(step, Step::Field(_))) else { return };
+    let mut place = value;
+    for step in &path[..last] {
+        let inner = match step {
+            Step::Field(name) => place.get_mut(name.as_ref()),
+            Step::Index(i) => place.get_mut(*i),
+        };
+        let Some(inner) = inner else { return };
+        place = inner;
+    }
+    let (Step::Field(name), Some(fields)) = (&path[last], place.as_object_mut()) else { return };
+    match (fields.get_mut(name.as_ref()), &path[last + 1..]) {
+        (Some(Value::Array(list)), [Step::Index(i)]) if list.iter().any(Value::is_object) => {
+            if let Some(element) = list.get_mut(*i) {
+                *element = Value::Object(serde_json::Map::new());
+            }
+        }
+        _ => {
+            fields.remove(name.as_ref());
+        }
+    }
+}
+
 fn parse<T: DeserializeOwned + JsonSchema + Check>(bytes: &[u8]) -> Result<T> {
     let mut value: Value = serde_json::from_slice(bytes).map_err(|e| {
         let message = e.to_string();
@@ -218,11 +244,8 @@ fn parse<T: DeserializeOwned + JsonSchema + Check>(bytes: &[u8]) -> Result<T> {
         unreadable.push(located(&refusal, &[]));
     }
     // what can be read without the unreadable is checked all the same
-    if let Some(object) = value.as_object_mut() {
-        object.retain(|name, _| {
-            let field = Step::from(name.clone());
-            !unreadable.iter().any(|issue| issue.path.first() == Some(&field))
-        });
+    for issue in &unreadable {
+        take_out(&mut value, &issue.path);
     }
     issues.extend(unreadable);
     let mut always: Option<Vec<Issue>> = None;

@@ -157,6 +157,7 @@ diesel::joinable!(space_members -> spaces (space_id));
 diesel::joinable!(session_participants -> sessions (session_id));
 diesel::joinable!(members -> users (user_id));
 diesel::joinable!(members -> orgs (org_id));
+diesel::joinable!(space_members -> users (user_id));
 diesel::allow_tables_to_appear_in_same_query!(
     orgs,
     users,

@@ -11,13 +11,17 @@
 //! * ORG memories: every member of the organization;
 //! * sessions: the members of their Space; private ones their creator alone;
 //! * Spaces: their members. Being in the organization grants nothing;
-//! * members: everybody in the organization; its invitations: its OWNERs and ADMINs.
+//! * memberships of a Space: the members of that Space;
+//! * members: everybody in the organization; its invitations: its OWNERs and ADMINs;
+//! * keys: their user, and the organization's OWNERs and ADMINs.
 
-use super::schema::{invitations, members};
+use super::schema::{api_keys, invitations, members};
 use super::schema::{memories, memory_embeddings, sessions, space_members, spaces};
 use crate::auth::{Caller, OrgRole};
-use diesel::dsl::{auto_type, exists};
+use aliases::{OwnMemberships, own_memberships};
+use diesel::dsl::{AsExprOf, auto_type, exists};
 use diesel::prelude::*;
+use diesel::query_source::{Alias, AliasedField};
 use diesel::sql_types::Bool;
 
 /// The live Spaces that the caller is a member of.
@@ -97,4 +101,34 @@ pub(super) fn invitation<'a>(caller: &'a Caller) -> _ {
     let org: &'a str = caller.org_id.as_str();
     let manages: bool = caller.role != OrgRole::Member;
     invitations::org_id.eq(org).and(manages.into_sql::<Bool>())
+}
+
+/// A second look at one table needs a second name for it.
+mod aliases {
+    use super::space_members;
+    diesel::alias!(space_members as own_memberships: OwnMemberships);
+}
+
+/// Memberships of Spaces that the caller is in himself.
+#[auto_type]
+pub(super) fn space_member<'a>(caller: &'a Caller) -> _ {
+    let user: &'a str = caller.user_id.as_str();
+    let org: &'a str = caller.org_id.as_str();
+    let own: Alias<OwnMemberships> = own_memberships;
+    let own_space: AliasedField<OwnMemberships, space_members::space_id> =
+        own_memberships.field(space_members::space_id);
+    let own_user: AliasedField<OwnMemberships, space_members::user_id> =
+        own_memberships.field(space_members::user_id);
+    let membership = own.filter(own_user.eq(user)).select(own_space);
+    space_members::org_id.eq(org).and(space_members::space_id.eq_any(membership))
+}
+
+/// Keys that the caller may know of: his own, and for an OWNER or ADMIN the organization's.
+#[auto_type]
+pub(super) fn key<'a>(caller: &'a Caller) -> _ {
+    let user: &'a str = caller.user_id.as_str();
+    let org: &'a str = caller.org_id.as_str();
+    let manages: bool = matches!(caller.role, OrgRole::Owner | OrgRole::Admin);
+    let managed: AsExprOf<bool, Bool> = manages.into_sql::<Bool>();
+    api_keys::org_id.eq(org).and(api_keys::user_id.eq(user).or(managed))
 }
