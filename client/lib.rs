@@ -5,19 +5,24 @@ mod client;
 mod enums;
 mod envelope;
 mod error;
+mod events;
 mod generated;
 mod memory;
+mod messages;
 mod request;
 mod retry;
 mod sessions;
 mod spaces;
+mod sse;
 mod system;
 #[cfg(test)]
 mod tests;
 
 pub use client::{BuildError, Client, ClientBuilder, DEFAULT_BASE_URL, DEFAULT_TIMEOUT};
 pub use error::{Error, ErrorCode, FieldError, PathStep};
+pub use events::{Event, EventKind, Events, MAX_RECONNECTS, MAX_SILENCE};
 pub use memory::Memory;
+pub use messages::Messages;
 pub use request::{Operation, Request};
 pub use retry::{DEFAULT_MAX_RETRIES, MAX_WAIT};
 pub use sessions::Sessions;
@@ -27,6 +32,7 @@ pub use spaces::Spaces;
 pub mod operation {
     pub use crate::{
         memory::{MemoryCreate, MemoryDelete, MemoryList, MemorySearch},
+        messages::{MessageList, MessageSend, ReactionAdd, ReactionRemove},
         sessions::{SessionArchive, SessionCreate, SessionList, SessionUpdate, SessionView},
         spaces::{SpaceCreate, SpaceList, SpaceView},
         system::{Health, Me, OpenApi, Ready},

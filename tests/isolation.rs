@@ -408,7 +408,10 @@ async fn everybody_sees_exactly_what_the_rules_say_before_and_after_memberships_
 }
 
 /// Tables with rows of tenants.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 17] = [
+    "messages",
+    "message_reactions",
+    "session_events",
     "orgs",
     "users",
     "members",

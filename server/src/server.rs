@@ -1,10 +1,11 @@
 //! The HTTP server: the API behind the gateway, and the tasks that run beside it.
 
 use crate::api::{self, App, MAX_BODY_BYTES, PublicUrl};
+use crate::events::{self, EventsConfig, Hub};
 use crate::http::gateway::{GatewayConfig, gateway};
 use crate::mail::{Mailer, Postman};
 use crate::search::Search;
-use crate::store::{Store, idempotency, invitations};
+use crate::store::{Store, events as stored_events, idempotency, invitations};
 use dropshot::{
     CompressionConfig, ConfigDropshot, ConfigTls, HandlerTaskMode, HttpServer, ServerBuilder,
 };
@@ -76,6 +77,11 @@ pub fn start(app: App, config: &ServerConfig) -> Result<Running, StartError> {
             config.log.clone(),
         )),
         tokio::spawn(expire(app.store.clone(), config.log.clone())),
+        tokio::spawn(events::listen(
+            app.store.clone(),
+            Arc::clone(&app.events),
+            config.log.clone(),
+        )),
     ];
     if let Some(mailer) = app.mailer.clone() {
         tasks.push(tokio::spawn(app.postman.clone().run(
@@ -143,6 +149,9 @@ async fn expire(store: Store, log: Logger) {
         if let Err(error) = invitations::expire(&store).await {
             slog::warn!(log, "invitations could not be expired"; "error" => error.chain());
         }
+        if let Err(error) = stored_events::prune(&store).await {
+            slog::warn!(log, "old events could not be removed"; "error" => error.chain());
+        }
         tokio::time::sleep(EXPIRY_INTERVAL).await;
     }
 }
@@ -159,7 +168,8 @@ impl Running {
         for task in &self.tasks {
             task.abort();
         }
-        // waits for ever on an open event stream, hence the deadline
+        // streams would go on for ever
+        self.http.app_private().events.stop();
         tokio::time::timeout(deadline, self.http.close()).await.is_ok()
     }
 }
@@ -188,6 +198,8 @@ pub struct AppParts {
     pub public_url: Option<url::Url>,
     /// The mail server; `None`: nothing is mailed.
     pub mailer: Option<Mailer>,
+    /// How live events are served.
+    pub events: EventsConfig,
     /// Where the log goes.
     pub log: Logger,
 }
@@ -196,11 +208,13 @@ pub struct AppParts {
 pub fn app(parts: AppParts) -> App {
     App {
         store: parts.store,
-        search: Search::new(parts.embedder, parts.log),
+        search: Search::new(parts.embedder, parts.log.clone()),
         key_secret: Arc::new(parts.key_secret),
         mailer: parts.mailer,
         postman: Postman::default(),
         limits: parts.limits,
         public_url: parts.public_url.as_ref().map(PublicUrl::given).unwrap_or_default(),
+        events: Hub::new(parts.events),
+        log: parts.log,
     }
 }

@@ -59,6 +59,12 @@ impl<'a> Call<'a> {
         &self.caller
     }
 
+    /// The digest of the key that was used: what tells later whether it may still be used.
+    pub fn key_digest(&self) -> Result<[u8; 32]> {
+        limits::digest(&self.app.key_secret, self.request.headers())
+            .ok_or_else(|| Error::internal("an admitted request has no key"))
+    }
+
     /// A transaction of the caller.
     pub async fn begin(&self) -> Result<Tx> {
         self.app.store.begin(&self.caller).await

@@ -4,11 +4,15 @@
 //! function does the work in the call's transaction, and the answer goes into the envelope.
 
 mod call;
+mod events;
 mod invitations;
 mod keys;
 mod me;
 mod members;
 mod memory;
+mod mentions;
+mod messages;
+mod reactions;
 mod sessions;
 mod space_members;
 mod spaces;
@@ -18,6 +22,7 @@ pub use crate::public_url::PublicUrl;
 pub use call::{Call, Ctx};
 
 use crate::auth::KeySecret;
+use crate::events::Hub;
 use crate::http::openapi::{self, About};
 use crate::limits::Limits;
 use crate::mail::{Mailer, Postman};
@@ -50,6 +55,10 @@ pub struct App {
     pub mailer: Option<Mailer>,
     /// Sends what is to be mailed.
     pub postman: Postman,
+    /// Who follows which session on this server.
+    pub events: Arc<Hub>,
+    /// Where the log goes.
+    pub log: slog::Logger,
 }
 
 const TAGS: [(&str, &str); 9] = [
@@ -102,6 +111,11 @@ pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegister
     api.register(sessions::session_view)?;
     api.register(sessions::session_update)?;
     api.register(sessions::session_archive)?;
+    api.register(messages::message_list)?;
+    api.register(messages::message_send)?;
+    api.register(reactions::reaction_add)?;
+    api.register(reactions::reaction_remove)?;
+    api.register(events::session_events)?;
     api.register(memory::memory_list)?;
     api.register(memory::memory_create)?;
     api.register(memory::memory_view)?;
@@ -146,6 +160,7 @@ fn about() -> About {
         servers: &[("/api", "This server"), ("https://switchy.build/api", "The hosted service")],
         prefix: PREFIX,
         public: &["health", "ready", "openapi"],
+        event_streams: &["session_events"],
     }
 }
 

@@ -107,6 +107,7 @@ fn listen(
         limits,
         public_url: config.public_url.clone(),
         mailer,
+        events: crate::events::EventsConfig::default(),
         log: log.clone(),
     });
     let server = ServerConfig {

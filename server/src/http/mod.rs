@@ -8,6 +8,7 @@ mod inspect;
 pub mod openapi;
 pub mod reply;
 pub mod scope;
+pub mod sse;
 
 pub use envelope::{Envelope, Failure, Timestamp};
 pub use extract::{Check, IdempotencyKey, Issues, Json, Params};

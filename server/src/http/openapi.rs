@@ -112,6 +112,8 @@ pub struct About {
     pub prefix: &'static str,
     /// Operations that need no key.
     pub public: &'static [&'static str],
+    /// Operations that answer with server-sent events, each of which their schema describes.
+    pub event_streams: &'static [&'static str],
 }
 
 /// OpenAPI 3.0.3: the union of what Dropshot emits for `parts`, completed.
@@ -222,9 +224,14 @@ fn complete(operation: &mut Value, about: &About) {
         return;
     };
     let ranges = ["4XX", "5XX"].map(|range| responses.shift_remove_entry(range));
+    let streams = about.event_streams.contains(&id.as_str());
     for (status, response) in responses.iter_mut() {
         if status.starts_with('2') {
             response["headers"] = success_headers(public, status == "201");
+            if streams {
+                let content = response["content"]["application/json"].take();
+                response["content"] = json!({ super::sse::CONTENT_TYPE: content });
+            }
         }
     }
     for failure in FAILURES.iter().chain(&ALSO) {

@@ -4,4 +4,4 @@ mod idempotency;
 mod rate;
 
 pub use idempotency::{First, WithSecret, Write, begin, begin_bodiless};
-pub use rate::{Bucket, Limits, admit};
+pub use rate::{Bucket, Limits, admit, digest};

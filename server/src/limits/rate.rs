@@ -52,6 +52,11 @@ fn bearer(headers: &HeaderMap) -> Result<ApiKey> {
         .map_err(|_| refused("this is not an API key: it is mistyped, truncated or foreign"))
 }
 
+/// The digest of the key that the request carries, if it carries any.
+pub fn digest(secret: &KeySecret, headers: &HeaderMap) -> Option<[u8; 32]> {
+    bearer(headers).ok().map(|key| secret.digest(&key))
+}
+
 /// Turns the request's key into its caller and counts the request.
 ///
 /// 401 without a valid key, 429 when the key's limit (or, without a valid key, the address's) is

@@ -6,14 +6,18 @@
 pub mod accounts;
 pub mod authentication;
 mod connection;
+pub mod events;
 pub mod idempotency;
 pub mod ids;
 pub mod invitation_mails;
 pub mod invitations;
-pub mod members;
 pub mod keys;
+mod listener;
+pub mod members;
 pub mod memory;
+pub mod messages;
 pub mod migrations;
+pub mod reactions;
 pub mod requirements;
 mod schema;
 pub mod search;
@@ -26,4 +30,5 @@ mod tx;
 pub mod visibility;
 
 pub use connection::{ConnectError, Pooled, Store, StoreConfig};
+pub use listener::Listener;
 pub use tx::{SystemTx, Tx};

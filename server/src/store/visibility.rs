@@ -10,6 +10,7 @@
 //! * SPACE memories: the members of that Space, as long as the Space is not archived;
 //! * ORG memories: every member of the organization;
 //! * sessions: the members of their Space; private ones their creator alone;
+//! * messages, reactions and events: who sees their session;
 //! * Spaces: their members. Being in the organization grants nothing;
 //! * memberships of a Space: the members of that Space;
 //! * members: everybody in the organization; its invitations: its OWNERs and ADMINs;
@@ -17,6 +18,7 @@
 
 use super::schema::{api_keys, invitations, members};
 use super::schema::{memories, memory_embeddings, sessions, space_members, spaces};
+use super::schema::{message_reactions, messages, session_events};
 use crate::auth::{Caller, OrgRole};
 use aliases::{OwnMemberships, own_memberships};
 use diesel::dsl::{AsExprOf, auto_type, exists};
@@ -131,4 +133,35 @@ pub(super) fn key<'a>(caller: &'a Caller) -> _ {
     let manages: bool = matches!(caller.role, OrgRole::Owner | OrgRole::Admin);
     let managed: AsExprOf<bool, Bool> = manages.into_sql::<Bool>();
     api_keys::org_id.eq(org).and(api_keys::user_id.eq(user).or(managed))
+}
+
+/// The sessions that the caller may see, by id.
+#[auto_type]
+fn seen_sessions<'a>(caller: &'a Caller) -> _ {
+    let seen: session<'a> = session(caller);
+    sessions::table.filter(seen).select(sessions::id)
+}
+
+/// Messages that the caller may see.
+#[auto_type]
+pub(super) fn message<'a>(caller: &'a Caller) -> _ {
+    let org: &'a str = caller.org_id.as_str();
+    let seen: seen_sessions<'a> = seen_sessions(caller);
+    messages::org_id.eq(org).and(messages::session_id.eq_any(seen))
+}
+
+/// Reactions that the caller may see.
+#[auto_type]
+pub(super) fn reaction<'a>(caller: &'a Caller) -> _ {
+    let org: &'a str = caller.org_id.as_str();
+    let seen: seen_sessions<'a> = seen_sessions(caller);
+    message_reactions::org_id.eq(org).and(message_reactions::session_id.eq_any(seen))
+}
+
+/// Events that the caller may see.
+#[auto_type]
+pub(super) fn session_event<'a>(caller: &'a Caller) -> _ {
+    let org: &'a str = caller.org_id.as_str();
+    let seen: seen_sessions<'a> = seen_sessions(caller);
+    session_events::org_id.eq(org).and(session_events::session_id.eq_any(seen))
 }
