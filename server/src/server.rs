@@ -1,6 +1,8 @@
 //! The HTTP server: the API behind the gateway, and the tasks that run beside it.
 
 use crate::api::{self, App, MAX_BODY_BYTES, PublicUrl};
+use crate::billing::{Billing, BillingOptions};
+use crate::error::Result as AppResult;
 use crate::http::gateway::{GatewayConfig, gateway};
 use crate::search::Search;
 use crate::store::{Store, idempotency};
@@ -75,6 +77,7 @@ pub fn start(app: App, config: &ServerConfig) -> Result<Running, StartError> {
             config.log.clone(),
         )),
         tokio::spawn(expire(app.store.clone(), config.log.clone())),
+        tokio::spawn(app.billing.clone().run(app.store.clone())),
     ];
     // The gateway logs one line a request. Dropshot's own warnings repeat whole URIs, in which a
     // careless client may have put its key.
@@ -173,17 +176,21 @@ pub struct AppParts {
     pub limits: crate::limits::Limits,
     /// Where people reach the server; where it listens otherwise.
     pub public_url: Option<url::Url>,
+    /// Plans, credits and Stripe.
+    pub billing: BillingOptions,
     /// Where the log goes.
     pub log: Logger,
 }
 
-/// An [`App`] of these.
-pub fn app(parts: AppParts) -> App {
-    App {
+/// An [`App`] of these. Fails where the system's TLS cannot be used for requests of ours.
+pub fn app(parts: AppParts) -> AppResult<App> {
+    let billing = Arc::new(Billing::new(parts.billing, parts.log.clone())?);
+    Ok(App {
         store: parts.store,
         search: Search::new(parts.embedder, parts.log),
         key_secret: parts.key_secret,
         limits: parts.limits,
         public_url: parts.public_url.as_ref().map(PublicUrl::given).unwrap_or_default(),
-    }
+        billing,
+    })
 }

@@ -3,6 +3,7 @@
 //! Every handler has three steps: [`Call::begin`] says who calls and counts the request, one store
 //! function does the work in the call's transaction, and the answer goes into the envelope.
 
+mod billing;
 mod call;
 mod me;
 mod memory;
@@ -13,6 +14,7 @@ mod system;
 pub use call::{Call, Ctx};
 
 use crate::auth::KeySecret;
+use crate::billing::Billing;
 use crate::http::openapi::{self, About};
 use crate::limits::Limits;
 use crate::search::Search;
@@ -40,6 +42,8 @@ pub struct App {
     pub limits: Limits,
     /// Where people reach this server, without a slash at the end: `https://switchy.example`.
     pub public_url: PublicUrl,
+    /// Plans, credits and Stripe.
+    pub billing: Arc<Billing>,
 }
 
 /// Where people reach this server. Known at the latest when it listens.
@@ -112,6 +116,11 @@ pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegister
     api.register(memory::memory_create)?;
     api.register(memory::memory_delete)?;
     api.register(me::me)?;
+    api.register(billing::credit_balance)?;
+    api.register(billing::billing_checkout)?;
+    api.register(billing::billing_portal)?;
+    api.register(billing::billing_topup)?;
+    api.register(billing::stripe_webhook)?;
     api.register(system::health)?;
     api.register(system::ready)?;
     api.register(system::health_at_root)?;
@@ -138,7 +147,8 @@ fn about() -> About {
         version: semver::Version::new(2, 0, 0),
         servers: &[("/api", "This server"), ("https://switchy.build/api", "The hosted service")],
         prefix: PREFIX,
-        public: &["health", "ready", "openapi"],
+        public: &["health", "ready", "openapi", "stripe_webhook"],
+        optional_bodies: &["billing_portal"],
     }
 }
 

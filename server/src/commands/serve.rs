@@ -103,8 +103,9 @@ fn listen(
         key_secret: secret,
         limits,
         public_url: config.public_url.clone(),
+        billing: config.billing.options(),
         log: log.clone(),
-    });
+    })?;
     let server = ServerConfig {
         bind: config.bind,
         tls: config.tls_cert.clone().zip(config.tls_key.clone()),

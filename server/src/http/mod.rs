@@ -10,5 +10,5 @@ pub mod reply;
 pub mod scope;
 
 pub use envelope::{Envelope, Failure, Timestamp};
-pub use extract::{Check, IdempotencyKey, Issues, Json, Params};
+pub use extract::{Check, IdempotencyKey, Issues, Json, Params, Raw};
 pub use reply::{Answer, Created, NoContent, Ok200, Reply};

@@ -5,7 +5,9 @@
 
 pub mod accounts;
 pub mod authentication;
+pub mod billing;
 mod connection;
+pub mod credits;
 pub mod idempotency;
 pub mod ids;
 pub mod memory;

@@ -10,8 +10,10 @@
 //! * SPACE memories: the members of that Space, as long as the Space is not archived;
 //! * ORG memories: every member of the organization;
 //! * sessions: the members of their Space; private ones their creator alone;
-//! * Spaces: their members. Being in the organization grants nothing.
+//! * Spaces: their members. Being in the organization grants nothing;
+//! * plan and credits: every member of the organization.
 
+use super::schema::billing_accounts;
 use super::schema::{memories, memory_embeddings, sessions, space_members, spaces};
 use crate::auth::Caller;
 use diesel::dsl::{auto_type, exists};
@@ -79,4 +81,11 @@ pub(super) fn space<'a>(caller: &'a Caller) -> _ {
         .filter(space_members::space_id.eq(spaces::id))
         .filter(space_members::user_id.eq(user));
     spaces::org_id.eq(org).and(spaces::archived_at.is_null()).and(exists(membership))
+}
+
+/// Plan and credits of the caller's organization.
+#[auto_type]
+pub(super) fn billing<'a>(caller: &'a Caller) -> _ {
+    let org: &'a str = caller.org_id.as_str();
+    billing_accounts::org_id.eq(org)
 }
