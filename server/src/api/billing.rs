@@ -216,7 +216,11 @@ struct TopUpCreate {
 impl Check for TopUpCreate {
     fn check(&self, issues: &mut Issues) {
         match (self.pack, self.credits) {
-            (None, None) => issues.add("pack", "required", "or `credits` is required"),
+            (None, None) => {
+                if !issues.is_unreadable("pack") && !issues.is_unreadable("credits") {
+                    issues.add("pack", "required", "or `credits` is required");
+                }
+            }
             (Some(_), Some(_)) => {
                 issues.add("credits", "exclusive", "must not be given together with `pack`");
             }

@@ -33,6 +33,8 @@ pub const MAX_JSON_DEPTH: usize = 127;
 pub struct Issues {
     at: Vec<Step>,
     found: Vec<Issue>,
+    /// Where something is wrong already, before the check.
+    known: Vec<Vec<Step>>,
 }
 
 impl Issues {
@@ -44,6 +46,13 @@ impl Issues {
         let mut path = self.at.clone();
         path.push(field.into());
         self.found.push(Issue { path, code, message: message.into() });
+    }
+
+    /// Whether `field` could not be read at all, and is absent for that reason alone.
+    pub fn is_unreadable(&self, field: &'static str) -> bool {
+        let mut path = self.at.clone();
+        path.push(field.into());
+        self.known.iter().any(|known| known.starts_with(&path))
     }
 
     /// Checks what lies below `field`.
@@ -107,7 +116,8 @@ pub trait Check {
 
 /// Adds what `value` violates, except where something else is wrong already.
 fn check_rest<T: Check>(value: &T, at: &[Step], issues: &mut Vec<Issue>) {
-    let mut more = Issues { at: at.to_vec(), found: Vec::new() };
+    let at_fault = issues.iter().map(|issue| issue.path.clone()).collect();
+    let mut more = Issues { at: at.to_vec(), found: Vec::new(), known: at_fault };
     value.check(&mut more);
     let known = issues.len();
     for issue in more.found {
