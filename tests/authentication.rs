@@ -19,6 +19,10 @@ const SCOPES: &[(&str, Option<Scope>)] = &[
     ("invitation_create", Some(Scope::OrgWrite)),
     ("invitation_list", Some(Scope::OrgRead)),
     ("invitation_revoke", Some(Scope::OrgWrite)),
+    ("billing_checkout", Some(Scope::BillingWrite)),
+    ("billing_portal", Some(Scope::BillingWrite)),
+    ("billing_topup", Some(Scope::BillingWrite)),
+    ("credit_balance", Some(Scope::BillingRead)),
     ("me", None),
     ("member_list", Some(Scope::OrgRead)),
     ("member_remove", Some(Scope::OrgWrite)),
@@ -66,7 +70,8 @@ fn every_operation_of_the_document_is_in_the_table_and_no_other() {
     assert_eq!(documented, listed, "add the operation and its scope to SCOPES");
     let public: BTreeSet<String> =
         operations().into_iter().filter(|o| o.public).map(|o| o.id).collect();
-    assert_eq!(public, ["health", "openapi", "ready"].map(str::to_owned).into());
+    let expected = ["health", "openapi", "ready", "stripe_webhook"];
+    assert_eq!(public, expected.map(str::to_owned).into());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,6 +83,10 @@ async fn no_operation_answers_a_stranger_whatever_the_body() {
         let request = || {
             stranger.request(operation.method.clone(), &operation.path(stranger.org_id.as_str()))
         };
+        let request = || stranger.request(operation.method.clone(), &operation.path);
+        if operation.id == "stripe_webhook" {
+            continue; // proves itself by a signature: see the tests of billing
+        }
         if operation.public {
             assert_eq!(Answer::of(request()).await.status, 200, "{}", operation.id);
             continue;

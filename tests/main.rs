@@ -3,6 +3,7 @@
 mod fixture;
 
 mod authentication;
+mod billing;
 mod cli;
 mod client;
 mod documents;

@@ -1,6 +1,8 @@
 //! The HTTP server: the API behind the gateway, and the tasks that run beside it.
 
 use crate::api::{self, App, MAX_BODY_BYTES, PublicUrl};
+use crate::billing::{Billing, BillingOptions};
+use crate::error::Result as AppResult;
 use crate::events::{self, EventsConfig, Hub};
 use crate::http::gateway::{GatewayConfig, gateway};
 use crate::mail::{Mailer, Postman};
@@ -82,6 +84,7 @@ pub fn start(app: App, config: &ServerConfig) -> Result<Running, StartError> {
             Arc::clone(&app.events),
             config.log.clone(),
         )),
+        tokio::spawn(app.billing.clone().run(app.store.clone())),
     ];
     if let Some(mailer) = app.mailer.clone() {
         tasks.push(tokio::spawn(app.postman.clone().run(
@@ -200,13 +203,16 @@ pub struct AppParts {
     pub mailer: Option<Mailer>,
     /// How live events are served.
     pub events: EventsConfig,
+    /// Plans, credits and Stripe.
+    pub billing: BillingOptions,
     /// Where the log goes.
     pub log: Logger,
 }
 
-/// An [`App`] of these.
-pub fn app(parts: AppParts) -> App {
-    App {
+/// An [`App`] of these. Fails where the system's TLS cannot be used for requests of ours.
+pub fn app(parts: AppParts) -> AppResult<App> {
+    let billing = Arc::new(Billing::new(parts.billing, parts.log.clone())?);
+    Ok(App {
         store: parts.store,
         search: Search::new(parts.embedder, parts.log.clone()),
         key_secret: Arc::new(parts.key_secret),
@@ -215,6 +221,7 @@ pub fn app(parts: AppParts) -> App {
         limits: parts.limits,
         public_url: parts.public_url.as_ref().map(PublicUrl::given).unwrap_or_default(),
         events: Hub::new(parts.events),
+        billing,
         log: parts.log,
-    }
+    })
 }

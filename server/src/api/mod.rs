@@ -3,6 +3,7 @@
 //! Every handler has three steps: [`Call::begin`] says who calls and counts the request, one store
 //! function does the work in the call's transaction, and the answer goes into the envelope.
 
+mod billing;
 mod call;
 mod events;
 mod invitations;
@@ -22,6 +23,7 @@ pub use crate::public_url::PublicUrl;
 pub use call::{Call, Ctx};
 
 use crate::auth::KeySecret;
+use crate::billing::Billing;
 use crate::events::Hub;
 use crate::http::openapi::{self, About};
 use crate::limits::Limits;
@@ -59,6 +61,8 @@ pub struct App {
     pub events: Arc<Hub>,
     /// Where the log goes.
     pub log: slog::Logger,
+    /// Plans, credits and Stripe.
+    pub billing: Arc<Billing>,
 }
 
 const TAGS: [(&str, &str); 9] = [
@@ -133,6 +137,11 @@ pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegister
     api.register(keys::key_revoke)?;
     api.register(keys::key_rotate)?;
     api.register(me::me)?;
+    api.register(billing::credit_balance)?;
+    api.register(billing::billing_checkout)?;
+    api.register(billing::billing_portal)?;
+    api.register(billing::billing_topup)?;
+    api.register(billing::stripe_webhook)?;
     api.register(system::health)?;
     api.register(system::ready)?;
     api.register(system::health_at_root)?;
@@ -159,8 +168,9 @@ fn about() -> About {
         version: semver::Version::new(2, 0, 0),
         servers: &[("/api", "This server"), ("https://switchy.build/api", "The hosted service")],
         prefix: PREFIX,
-        public: &["health", "ready", "openapi"],
         event_streams: &["session_events"],
+        public: &["health", "ready", "openapi", "stripe_webhook"],
+        optional_bodies: &["billing_portal"],
     }
 }
 

@@ -1,5 +1,7 @@
 //! `admin`: what has to exist before anybody can call the API.
 
+mod credits;
+
 use super::{Failed, Output, progress, say};
 use crate::auth::{ALL_REST, KeySecret, OrgRole, Scope, Scopes};
 use crate::clock::Clock;
@@ -27,6 +29,9 @@ pub(super) enum Admin {
     /// API keys
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Credits of an organization
+    #[command(subcommand)]
+    Credits(credits::Credits),
 }
 
 #[derive(Subcommand)]
@@ -232,21 +237,30 @@ async fn key_create(store: &Store, secret: &KeySecret, command: &KeyCreate) -> R
 }
 
 pub(super) async fn run(command: Admin) -> std::result::Result<(), Failed> {
-    let common = match &command {
-        Admin::Bootstrap(c) => &c.common,
-        Admin::User(UserCommand::Add(c)) => &c.common,
-        Admin::Key(KeyCommand::Create(c)) => &c.common,
-    };
+    match command {
+        Admin::Bootstrap(c) => {
+            make(&c.common, async |store, key| bootstrap(store, key, &c.org, &c.email).await).await
+        }
+        Admin::User(UserCommand::Add(c)) => {
+            make(&c.common, async |store, key| user_add(store, key, &c).await).await
+        }
+        Admin::Key(KeyCommand::Create(c)) => {
+            make(&c.common, async |store, key| key_create(store, key, &c).await).await
+        }
+        Admin::Credits(command) => credits::run(command).await,
+    }
+}
+
+/// Makes something, beside a running server or without one, and says what.
+async fn make(
+    common: &Common,
+    work: impl AsyncFnOnce(&Store, &KeySecret) -> Result<Made>,
+) -> std::result::Result<(), Failed> {
     let database = Database::open(&common.storage, Access::Shared, progress()).await?;
     let outcome = async {
         let (store, _) = database.store(PoolConfig::for_command(), Clock::Database).await?;
         let secret = key_secret(&store, &common.storage).await?;
-        let made = match &command {
-            Admin::Bootstrap(c) => bootstrap(&store, &secret, &c.org, &c.email).await?,
-            Admin::User(UserCommand::Add(c)) => user_add(&store, &secret, c).await?,
-            Admin::Key(KeyCommand::Create(c)) => key_create(&store, &secret, c).await?,
-        };
-        Ok::<Made, Failed>(made)
+        Ok::<Made, Failed>(work(&store, &secret).await?)
     }
     .await;
     database.stop().await?;

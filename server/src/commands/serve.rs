@@ -108,8 +108,9 @@ fn listen(
         public_url: config.public_url.clone(),
         mailer,
         events: crate::events::EventsConfig::default(),
+        billing: config.billing.options(),
         log: log.clone(),
-    });
+    })?;
     let server = ServerConfig {
         bind: config.bind,
         tls: config.tls_cert.clone().zip(config.tls_key.clone()),

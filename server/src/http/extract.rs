@@ -20,6 +20,7 @@ use serde_json::Value;
 use serde_path_to_error::Segment;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
+use std::marker::PhantomData;
 
 /// Shortest and longest `Idempotency-Key`, in visible ASCII characters.
 pub const IDEMPOTENCY_KEY_LENGTH: std::ops::RangeInclusive<usize> = 1..=255;
@@ -32,6 +33,8 @@ pub const MAX_JSON_DEPTH: usize = 127;
 pub struct Issues {
     at: Vec<Step>,
     found: Vec<Issue>,
+    /// Where something is wrong already, before the check.
+    known: Vec<Vec<Step>>,
 }
 
 impl Issues {
@@ -43,6 +46,13 @@ impl Issues {
         let mut path = self.at.clone();
         path.push(field.into());
         self.found.push(Issue { path, code, message: message.into() });
+    }
+
+    /// Whether `field` could not be read at all, and is absent for that reason alone.
+    pub fn is_unreadable(&self, field: &'static str) -> bool {
+        let mut path = self.at.clone();
+        path.push(field.into());
+        self.known.iter().any(|known| known.starts_with(&path))
     }
 
     /// Checks what lies below `field`.
@@ -95,6 +105,9 @@ impl Issues {
 
 /// Types that can check what a schema cannot express, or Dropshot does not enforce.
 pub trait Check {
+    /// Whether a request without a body is one without fields; it then needs no content type.
+    const MAY_BE_ABSENT: bool = false;
+
     /// Adds everything that is wrong with `self`.
     fn check(&self, issues: &mut Issues) {
         let _ = issues;
@@ -103,7 +116,8 @@ pub trait Check {
 
 /// Adds what `value` violates, except where something else is wrong already.
 fn check_rest<T: Check>(value: &T, at: &[Step], issues: &mut Vec<Issue>) {
-    let mut more = Issues { at: at.to_vec(), found: Vec::new() };
+    let at_fault = issues.iter().map(|issue| issue.path.clone()).collect();
+    let mut more = Issues { at: at.to_vec(), found: Vec::new(), known: at_fault };
     value.check(&mut more);
     let known = issues.len();
     for issue in more.found {
@@ -346,12 +360,50 @@ where
         let json = is_json(request.headers());
         let read = read_limited(request.into_body(), limit).await;
         let (value, digest) = match read {
-            Ok(Some(bytes)) if json => (parse(&bytes), Sha256::digest(&bytes).into()),
+            Ok(Some(bytes)) if json && !(T::MAY_BE_ABSENT && bytes.is_empty()) => {
+                (parse(&bytes), Sha256::digest(&bytes).into())
+            }
+            Ok(Some(bytes)) if T::MAY_BE_ABSENT && bytes.is_empty() => {
+                (parse(b"{}"), Sha256::digest(&bytes).into())
+            }
             Ok(Some(_)) => (Err(Error::UnsupportedMediaType), [0; 32]),
             Ok(None) => (Err(Error::TooLarge { limit }), [0; 32]),
             Err(error) => (Err(error), [0; 32]),
         };
         Ok(Json { value, digest })
+    }
+
+    fn metadata(content_type: ApiEndpointBodyContentType) -> ExtractorMetadata {
+        TypedBody::<T>::metadata(content_type)
+    }
+}
+
+/// A body as it came, of which `T` documents the form: for what is signed byte by byte.
+pub struct Raw<T> {
+    bytes: Result<Vec<u8>>,
+    documented: PhantomData<T>,
+}
+
+impl<T> Raw<T> {
+    /// The bytes, or why there are none.
+    pub fn into_inner(self) -> Result<Vec<u8>> {
+        self.bytes
+    }
+}
+
+#[async_trait]
+impl<T> ExclusiveExtractor for Raw<T>
+where
+    T: DeserializeOwned + JsonSchema + Send + Sync + 'static,
+{
+    async fn from_request<C: ServerContext>(
+        rqctx: &RequestContext<C>,
+        request: http::Request<Body>,
+    ) -> Result<Self, HttpError> {
+        let limit = rqctx.request_body_max_bytes();
+        let read = read_limited(request.into_body(), limit).await;
+        let bytes = read.and_then(|bytes| bytes.ok_or(Error::TooLarge { limit }));
+        Ok(Raw { bytes, documented: PhantomData })
     }
 
     fn metadata(content_type: ApiEndpointBodyContentType) -> ExtractorMetadata {

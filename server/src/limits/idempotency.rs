@@ -3,12 +3,14 @@
 //! Claiming the key, the work and the recording of its answer are one transaction: either all of it
 //! happened or nothing did, whatever dies in between.
 
+use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::http::reply::{Answer, Documented, Recorded, Reply};
 use crate::http::{Failure, IdempotencyKey, Json, scope};
 use crate::store::idempotency::{self, Claim, Key, Stored};
 use crate::store::{Store, Tx};
 use http::{HeaderName, HeaderValue, StatusCode};
+use sha2::{Digest, Sha256};
 
 /// A writing request, claimed or answered already.
 pub enum Write<D> {
@@ -44,7 +46,7 @@ impl Claimed {
 /// still running.
 pub async fn begin<B, D: Documented>(
     store: &Store,
-    caller: &crate::auth::Caller,
+    caller: &Caller,
     request: &dropshot::RequestInfo,
     key: IdempotencyKey,
     body: &mut Json<B>,
@@ -70,7 +72,7 @@ pub async fn begin<B, D: Documented>(
 /// may hold what must not be stored.
 pub async fn begin_bodiless<D: Documented>(
     store: &Store,
-    caller: &crate::auth::Caller,
+    caller: &Caller,
     method: &http::Method,
     path: &str,
     key: IdempotencyKey,
@@ -84,9 +86,10 @@ pub async fn begin_bodiless<D: Documented>(
     claim(store, caller, claimed).await
 }
 
+/// Begins the transaction that the request with this key is answered in.
 async fn claim<D: Documented>(
     store: &Store,
-    caller: &crate::auth::Caller,
+    caller: &Caller,
     claimed: Claimed,
 ) -> Result<Write<D>> {
     let mut tx = store.begin(caller).await?;
@@ -131,7 +134,48 @@ pub struct WithSecret {
     pub kept: Recorded,
 }
 
+/// Work that waits for somebody else, without a transaction: see [`First::pause`].
+pub struct Paused {
+    caller: Caller,
+    claimed: Option<Claimed>,
+}
+
+impl Paused {
+    /// What identifies the request, its user and its body; `None` when it has no key, and so is
+    /// like no other.
+    pub fn digest(&self) -> Option<[u8; 32]> {
+        let claimed = self.claimed.as_ref()?;
+        let mut digest = Sha256::new();
+        let parts = [self.caller.key_id.as_str(), &claimed.method, &claimed.path, &claimed.key];
+        for part in parts {
+            digest.update(part.as_bytes());
+            digest.update([0]);
+        }
+        Some(digest.chain_update(claimed.digest).finalize().into())
+    }
+
+    /// Goes on in another transaction. The same request may have been answered meanwhile: then what
+    /// was done in between must have been done once for both, by [`Paused::digest`].
+    pub async fn resume<D: Documented>(self, store: &Store) -> Result<Write<D>> {
+        match self.claimed {
+            Some(claimed) => claim(store, &self.caller, claimed).await,
+            None => {
+                let tx = store.begin(&self.caller).await?;
+                Ok(Write::First(Box::new(First { tx, claimed: None })))
+            }
+        }
+    }
+}
+
 impl First {
+    /// Ends the transaction without an answer, so that no connection is held while somebody else
+    /// is asked. Only for what has written nothing yet.
+    pub async fn pause(self) -> Result<Paused> {
+        let caller = self.tx.caller().clone();
+        self.tx.rollback().await?;
+        Ok(Paused { caller, claimed: self.claimed })
+    }
+
     /// Ends the work: records its answer, good or bad, and makes it durable; or undoes everything
     /// when the same request could succeed later.
     pub async fn finish<D: Documented>(self, outcome: Result<Recorded>) -> Answer<D> {

@@ -5,7 +5,9 @@
 
 pub mod accounts;
 pub mod authentication;
+pub mod billing;
 mod connection;
+pub mod credits;
 pub mod events;
 pub mod idempotency;
 pub mod ids;

@@ -13,10 +13,11 @@
 //! * messages, reactions and events: who sees their session;
 //! * Spaces: their members. Being in the organization grants nothing;
 //! * memberships of a Space: the members of that Space;
-//! * members: everybody in the organization; its invitations: its OWNERs and ADMINs;
+//! * members, plan and credits: everybody in the organization; its invitations: its OWNERs and
+//!   ADMINs;
 //! * keys: their user, and the organization's OWNERs and ADMINs.
 
-use super::schema::{api_keys, invitations, members};
+use super::schema::{api_keys, billing_accounts, invitations, members};
 use super::schema::{memories, memory_embeddings, sessions, space_members, spaces};
 use super::schema::{message_reactions, messages, session_events};
 use crate::auth::{Caller, OrgRole};
@@ -164,4 +165,11 @@ pub(super) fn session_event<'a>(caller: &'a Caller) -> _ {
     let org: &'a str = caller.org_id.as_str();
     let seen: seen_sessions<'a> = seen_sessions(caller);
     session_events::org_id.eq(org).and(session_events::session_id.eq_any(seen))
+}
+
+/// Plan and credits of the caller's organization.
+#[auto_type]
+pub(super) fn billing<'a>(caller: &'a Caller) -> _ {
+    let org: &'a str = caller.org_id.as_str();
+    billing_accounts::org_id.eq(org)
 }
