@@ -6,6 +6,7 @@ use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+use crate::{McpServers, SpaceMcps};
 use crate::{
     Memory, Messages, Request, Sessions, Spaces,
     call::{Call, Settings, Sleep},
@@ -89,6 +90,16 @@ impl Client {
     /// The notes that the key's user can see.
     pub fn memory(&self) -> Memory<'_> {
         Memory { client: self }
+    }
+
+    /// The integrations (MCP servers) of the organization.
+    pub fn mcp_servers(&self) -> McpServers<'_> {
+        McpServers { client: self }
+    }
+
+    /// The integrations of the Space with this slug.
+    pub fn space_mcps<'a>(&'a self, slug: &'a str) -> SpaceMcps<'a> {
+        SpaceMcps { client: self, slug }
     }
 
     /// The user, organization, role, scopes and Spaces of the key.

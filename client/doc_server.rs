@@ -35,6 +35,11 @@ pub async fn start() -> MockServer {
         "id": ID, "organizationId": ID, "authorUserId": ID, "visibility": "ORG",
         "content": "Staging deploys happen on Tuesdays.", "tags": ["deploys"], "createdAt": NOW
     });
+    let mcp_server = json!({
+        "id": ID, "organizationId": ID, "displayName": "Deploy tools", "mentionSlug": "deploys",
+        "endpointUrl": "https://mcp.example.com/mcp", "authType": "BEARER", "health": "UNKNOWN",
+        "lastCheckedAt": null, "createdAt": NOW
+    });
     let me = json!({
         "user": { "id": ID, "email": "ada@example.com", "name": "Ada" },
         "organization": organization, "role": "OWNER", "scopes": ["spaces:read"],
@@ -65,6 +70,17 @@ pub async fn start() -> MockServer {
             "^/api/spaces/[^/]+/messages/[^/]+/reactions$",
             201,
             json!({ "reaction": { "messageId": ID, "emoji": "👍", "count": 1 } }),
+        ("POST", "^/api/mcp/servers$", 201, json!({ "server": mcp_server })),
+        (
+            "POST",
+            "^/api/mcp/servers/[^/]+/test-connection$",
+            200,
+            json!({
+                "ok": true, "health": "HEALTHY", "latencyMs": 87, "error": null,
+                "serverInfo": { "name": "deploys", "version": "1.2.0",
+                    "protocolVersion": "2025-11-25" },
+                "toolCount": 3
+            }),
         ),
         ("GET", "^/api/memory$", 200, json!({ "memories": [note], "total": 1 })),
         ("POST", "^/api/memory$", 201, json!({ "memory": note })),
@@ -87,6 +103,7 @@ pub async fn start() -> MockServer {
         .mount(&server)
         .await;
     Mock::given(method("DELETE")).respond_with(ResponseTemplate::new(204)).mount(&server).await;
+    Mock::given(method("PUT")).respond_with(ResponseTemplate::new(204)).mount(&server).await;
     Mock::given(path("/api/projects/nobody"))
         .respond_with(ResponseTemplate::new(404).set_body_json(json!({
             "success": false,

@@ -7,6 +7,7 @@ mod envelope;
 mod error;
 mod events;
 mod generated;
+mod mcp_servers;
 mod memory;
 mod messages;
 mod request;
@@ -21,6 +22,7 @@ mod tests;
 pub use client::{BuildError, Client, ClientBuilder, DEFAULT_BASE_URL, DEFAULT_TIMEOUT};
 pub use error::{Error, ErrorCode, FieldError, PathStep};
 pub use events::{Event, EventKind, Events, MAX_RECONNECTS, MAX_SILENCE};
+pub use mcp_servers::{McpServers, SpaceMcps};
 pub use memory::Memory;
 pub use messages::Messages;
 pub use request::{Operation, Request};
@@ -30,6 +32,10 @@ pub use spaces::Spaces;
 
 /// What can be asked of the server: the type parameters of [`Request`].
 pub mod operation {
+    pub use crate::mcp_servers::{
+        McpServerCreate, McpServerDelete, McpServerList, McpServerTest, SpaceMcpBind, SpaceMcpList,
+        SpaceMcpUnbind,
+    };
     pub use crate::{
         memory::{MemoryCreate, MemoryDelete, MemoryList, MemorySearch},
         messages::{MessageList, MessageSend, ReactionAdd, ReactionRemove},

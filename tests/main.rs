@@ -11,6 +11,7 @@ mod envelope;
 mod events;
 mod failures;
 mod idempotency;
+mod integrations;
 mod invitations;
 mod isolation;
 mod limits;

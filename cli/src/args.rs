@@ -83,6 +83,9 @@ pub enum Command {
     /// Notes, found again by their meaning
     #[command(subcommand)]
     Memory(Memory),
+    /// Integrations: MCP servers of the organization, and the Spaces that use them
+    #[command(subcommand)]
+    Mcp(Mcp),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -404,4 +407,70 @@ pub struct MemoryAdd {
     /// Where it comes from
     #[arg(long, value_name = "URL")]
     pub source_url: Option<String>,
+}
+
+/// How an integration is shown that it may be called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum McpAuth {
+    /// Not at all
+    #[default]
+    None,
+    /// By a bearer token
+    Bearer,
+    /// By a header of its own: HeaderName:value
+    ApiKey,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Mcp {
+    /// List the organization's integrations
+    List {
+        /// Tell which of them this Space uses: its slug or id
+        #[arg(long)]
+        space: Option<String>,
+    },
+    /// Register an MCP server; asks for the secret, if it needs one
+    Add {
+        /// Its name
+        name: String,
+        /// Its endpoint: an HTTPS URL on the Internet
+        endpoint: String,
+        /// How messages mention it, without the @
+        #[arg(long, value_name = "SLUG")]
+        mention: String,
+        /// How it is shown that it may be called
+        #[arg(long, value_enum, default_value_t)]
+        auth: McpAuth,
+        /// Read the secret from standard input instead of asking for it
+        #[arg(long)]
+        secret_stdin: bool,
+    },
+    /// Remove integrations, with their secrets
+    Remove {
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        /// Their mentions or ids
+        #[arg(required = true, value_name = "SERVER")]
+        servers: Vec<String>,
+    },
+    /// Call an integration, and tell whether it works
+    Test {
+        /// Its mention or id
+        server: String,
+    },
+    /// Let a Space use an integration
+    Bind {
+        #[command(flatten)]
+        place: InSpace,
+        /// Its mention or id
+        server: String,
+    },
+    /// Let a Space use an integration no longer
+    Unbind {
+        #[command(flatten)]
+        place: InSpace,
+        /// Its mention or id
+        server: String,
+    },
 }

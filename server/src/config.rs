@@ -2,6 +2,7 @@
 
 use crate::billing::plans::{Pool, Pools, TOPUP_PRICE};
 use crate::billing::{BillingOptions, SYNC_INTERVAL};
+use crate::mcp::guard::AllowedHosts;
 use clap::{Args, ValueEnum};
 use secrecy::SecretString;
 use std::net::SocketAddr;
@@ -27,7 +28,8 @@ pub struct StorageConfig {
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub database_url: Option<SecretString>,
 
-    /// Secret under which API keys are digested [default: a random one, kept in the database]
+    /// Secret under which API keys are digested and the secrets of integrations are encrypted
+    /// [default: random ones, kept in the database and, with the embedded one, in a file]
     #[arg(long, env = "SWITCHY_SECRET_KEY", value_name = "TEXT", hide_env_values = true)]
     pub secret_key: Option<SecretString>,
 }
@@ -260,6 +262,17 @@ pub struct Config {
     #[arg(long, env = "SWITCHY_SHUTDOWN_DEADLINE", value_name = "SECONDS", default_value = "10",
         value_parser = seconds)]
     pub shutdown_deadline: Duration,
+
+    /// Internal MCP servers that organizations may register, as HOST or HOST:PORT, separated by
+    /// commas: they need neither HTTPS nor an address on the Internet
+    #[arg(
+        long,
+        env = "SWITCHY_MCP_ALLOW_HOSTS",
+        value_name = "HOSTS",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub mcp_allow_hosts: AllowedHosts,
 
     /// Data and cache folders, or an existing PostgreSQL
     #[command(flatten)]

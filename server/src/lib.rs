@@ -14,6 +14,7 @@ pub mod http;
 pub mod limits;
 pub mod logging;
 pub mod mail;
+pub mod mcp;
 pub mod profile;
 pub mod public_url;
 pub mod runtime;

@@ -6,6 +6,7 @@ use crate::error::Result as AppResult;
 use crate::events::{self, EventsConfig, Hub};
 use crate::http::gateway::{GatewayConfig, gateway};
 use crate::mail::{Mailer, Postman};
+use crate::mcp;
 use crate::search::Search;
 use crate::store::{Store, events as stored_events, idempotency, invitations};
 use dropshot::{
@@ -85,6 +86,12 @@ pub fn start(app: App, config: &ServerConfig) -> Result<Running, StartError> {
             config.log.clone(),
         )),
         tokio::spawn(app.billing.clone().run(app.store.clone())),
+        tokio::spawn(mcp::health::keep_checking(
+            app.store.clone(),
+            app.upstreams.clone(),
+            app.vault.clone(),
+            config.log.clone(),
+        )),
     ];
     if let Some(mailer) = app.mailer.clone() {
         tasks.push(tokio::spawn(app.postman.clone().run(
@@ -205,6 +212,10 @@ pub struct AppParts {
     pub events: EventsConfig,
     /// Plans, credits and Stripe.
     pub billing: BillingOptions,
+    /// The secrets of integrations.
+    pub vault: crate::store::vault::Vault,
+    /// How integrations are called.
+    pub upstreams: mcp::client::Upstreams,
     /// Where the log goes.
     pub log: Logger,
 }
@@ -222,6 +233,8 @@ pub fn app(parts: AppParts) -> AppResult<App> {
         public_url: parts.public_url.as_ref().map(PublicUrl::given).unwrap_or_default(),
         events: Hub::new(parts.events),
         billing,
+        vault: parts.vault,
+        upstreams: parts.upstreams,
         log: parts.log,
     })
 }

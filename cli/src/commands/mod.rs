@@ -2,6 +2,7 @@
 
 mod account;
 mod import;
+mod mcp;
 mod memory;
 mod message;
 mod profile;
@@ -35,6 +36,9 @@ pub async fn run(global: &Global, command: Command, output: &Output) -> Result<(
         }
         Command::Memory(command) => {
             memory::run(&Connection::choose(global)?, command, output).await
+        }
+        Command::Mcp(command) => {
+            mcp::run(&Connection::choose(global)?.client()?, command, output).await
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();

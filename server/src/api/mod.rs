@@ -8,6 +8,7 @@ mod call;
 mod events;
 mod invitations;
 mod keys;
+mod mcp_servers;
 mod me;
 mod members;
 mod memory;
@@ -28,8 +29,10 @@ use crate::events::Hub;
 use crate::http::openapi::{self, About};
 use crate::limits::Limits;
 use crate::mail::{Mailer, Postman};
+use crate::mcp::client::Upstreams;
 use crate::search::Search;
 use crate::store::Store;
+use crate::store::vault::Vault;
 use dropshot::{
     ApiDescription, ApiDescriptionRegisterError, EndpointTagPolicy, TagConfig, TagDetails,
 };
@@ -63,6 +66,10 @@ pub struct App {
     pub log: slog::Logger,
     /// Plans, credits and Stripe.
     pub billing: Arc<Billing>,
+    /// The secrets of integrations.
+    pub vault: Vault,
+    /// How integrations are called.
+    pub upstreams: Upstreams,
 }
 
 const TAGS: [(&str, &str); 9] = [
@@ -136,6 +143,13 @@ pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegister
     api.register(keys::key_create)?;
     api.register(keys::key_revoke)?;
     api.register(keys::key_rotate)?;
+    api.register(mcp_servers::mcp_server_list)?;
+    api.register(mcp_servers::mcp_server_create)?;
+    api.register(mcp_servers::mcp_server_delete)?;
+    api.register(mcp_servers::mcp_server_test)?;
+    api.register(mcp_servers::space_mcp_list)?;
+    api.register(mcp_servers::space_mcp_bind)?;
+    api.register(mcp_servers::space_mcp_unbind)?;
     api.register(me::me)?;
     api.register(billing::credit_balance)?;
     api.register(billing::billing_checkout)?;

@@ -98,6 +98,7 @@ failed_from!(
     crate::api::DescriptionError,
     crate::mail::MailError,
     crate::server::StartError,
+    crate::mcp::client::SetupError,
     crate::store::ConnectError,
     crate::store::migrations::MigrateError,
     serde_json::Error,

@@ -8,8 +8,10 @@ use crate::host::{self, Access, Database, PoolConfig};
 use crate::limits::Limits;
 use crate::logging;
 use crate::mail::{MailError, Mailer};
+use crate::mcp::client::{Outbound, Upstreams};
 use crate::profile::{self, Saved};
 use crate::server::{self, AppParts, Running, ServerConfig, reachable};
+use crate::store::vault::Vault;
 use crate::store::{Store, accounts};
 use slog::{Logger, info, warn};
 use std::net::SocketAddr;
@@ -66,7 +68,8 @@ async fn serve(
         let secret = host::key_secret(&store, &config.storage).await?;
         let embedder = host::embedder(&config.storage, &config.model, progress()).await?;
         info!(log, "model"; "id" => embedder.model_id());
-        let running = listen(config, &store, secret, embedder, mailer, log)?;
+        let vault = host::vault(&store, &config.storage, log).await?;
+        let running = listen(config, &store, (secret, vault), embedder, mailer, log)?;
         first_run(config, database, &store, &running).await?;
         Ok::<_, Failed>(running)
     };
@@ -90,7 +93,7 @@ async fn serve(
 fn listen(
     config: &Config,
     store: &Store,
-    secret: KeySecret,
+    (secret, vault): (KeySecret, Vault),
     embedder: std::sync::Arc<dyn crate::search::embedder::Embedder>,
     mailer: Option<Mailer>,
     log: &Logger,
@@ -109,6 +112,11 @@ fn listen(
         mailer,
         events: crate::events::EventsConfig::default(),
         billing: config.billing.options(),
+        vault,
+        upstreams: Upstreams::new(Outbound {
+            allowed: config.mcp_allow_hosts.clone(),
+            ..Outbound::default()
+        })?,
         log: log.clone(),
     })?;
     let server = ServerConfig {

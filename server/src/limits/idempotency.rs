@@ -35,6 +35,11 @@ struct Claimed {
 }
 
 impl Claimed {
+    fn of(request: &dropshot::RequestInfo, key: String, digest: [u8; 32]) -> Self {
+        let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+        Claimed { method, path, key, digest }
+    }
+
     fn key(&self) -> Key<'_> {
         Key { method: &self.method, path: &self.path, key: &self.key, digest: &self.digest }
     }
@@ -52,19 +57,12 @@ pub async fn begin<B, D: Documented>(
     body: &mut Json<B>,
 ) -> Result<Write<D>> {
     let key = key.into_inner()?;
-    let Some(key) = key else {
+    match &key {
         // without a key nothing is recorded: a bad body need not even reach the database
-        body.take_error()?;
-        let tx = store.begin(caller).await?;
-        return Ok(Write::First(Box::new(First { tx, claimed: None })));
-    };
-    body.take_fleeting_error()?;
-    let claimed = Claimed {
-        method: request.method().to_string(),
-        path: request.uri().path().to_owned(),
-        key,
-        digest: body.digest(),
-    };
+        None => body.take_error()?,
+        Some(_) => body.take_fleeting_error()?,
+    }
+    let claimed = key.map(|key| Claimed::of(request, key, body.digest()));
     claim(store, caller, claimed).await
 }
 
@@ -77,12 +75,12 @@ pub async fn begin_bodiless<D: Documented>(
     path: &str,
     key: IdempotencyKey,
 ) -> Result<Write<D>> {
-    let Some(key) = key.into_inner()? else {
-        let tx = store.begin(caller).await?;
-        return Ok(Write::First(Box::new(First { tx, claimed: None })));
-    };
-    let claimed =
-        Claimed { method: method.to_string(), path: path.to_owned(), key, digest: [0; 32] };
+    let claimed = key.into_inner()?.map(|key| Claimed {
+        method: method.to_string(),
+        path: path.to_owned(),
+        key,
+        digest: [0; 32],
+    });
     claim(store, caller, claimed).await
 }
 
@@ -90,9 +88,12 @@ pub async fn begin_bodiless<D: Documented>(
 async fn claim<D: Documented>(
     store: &Store,
     caller: &Caller,
-    claimed: Claimed,
+    claimed: Option<Claimed>,
 ) -> Result<Write<D>> {
     let mut tx = store.begin(caller).await?;
+    let Some(claimed) = claimed else {
+        return Ok(Write::First(Box::new(First { tx, claimed: None })));
+    };
     let claim = idempotency::claim(&mut tx, claimed.key()).await?;
     match claim {
         Claim::Claimed => {
@@ -157,13 +158,7 @@ impl Paused {
     /// Goes on in another transaction. The same request may have been answered meanwhile: then what
     /// was done in between must have been done once for both, by [`Paused::digest`].
     pub async fn resume<D: Documented>(self, store: &Store) -> Result<Write<D>> {
-        match self.claimed {
-            Some(claimed) => claim(store, &self.caller, claimed).await,
-            None => {
-                let tx = store.begin(&self.caller).await?;
-                Ok(Write::First(Box::new(First { tx, claimed: None })))
-            }
-        }
+        claim(store, &self.caller, self.claimed).await
     }
 }
 

@@ -15,6 +15,7 @@ pub mod invitation_mails;
 pub mod invitations;
 pub mod keys;
 mod listener;
+pub mod mcp_servers;
 pub mod members;
 pub mod memory;
 pub mod messages;
@@ -29,6 +30,7 @@ pub mod space_members;
 pub mod spaces;
 mod tls;
 mod tx;
+pub mod vault;
 pub mod visibility;
 
 pub use connection::{ConnectError, Pooled, Store, StoreConfig};

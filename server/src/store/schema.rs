@@ -284,6 +284,42 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    vault_secrets (org_id, id) {
+        org_id -> Text,
+        id -> Text,
+        key_id -> Text,
+        nonce -> Binary,
+        ciphertext -> Binary,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    mcp_servers (id) {
+        id -> Text,
+        org_id -> Text,
+        display_name -> Text,
+        mention_slug -> Text,
+        endpoint_url -> Text,
+        auth_type -> Text,
+        secret_id -> Nullable<Text>,
+        health -> Text,
+        last_checked_at -> Nullable<Timestamptz>,
+        next_check_at -> Timestamptz,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    space_mcp_servers (space_id, server_id) {
+        org_id -> Text,
+        space_id -> Text,
+        server_id -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(invitations, invitation_mails);
 diesel::joinable!(space_members -> spaces (space_id));
 diesel::joinable!(session_participants -> sessions (session_id));
@@ -292,6 +328,11 @@ diesel::joinable!(members -> orgs (org_id));
 diesel::joinable!(space_members -> users (user_id));
 diesel::joinable!(stripe_accounts -> billing_accounts (org_id));
 diesel::allow_tables_to_appear_in_same_query!(billing_accounts, stripe_accounts, credit_balances);
+diesel::allow_tables_to_appear_in_same_query!(space_mcp_servers, mcp_servers);
+diesel::allow_tables_to_appear_in_same_query!(space_mcp_servers, spaces);
+diesel::allow_tables_to_appear_in_same_query!(space_mcp_servers, space_members);
+diesel::allow_tables_to_appear_in_same_query!(mcp_servers, spaces);
+diesel::allow_tables_to_appear_in_same_query!(mcp_servers, space_members);
 diesel::allow_tables_to_appear_in_same_query!(
     orgs,
     users,

@@ -138,6 +138,14 @@ pub async fn view_by_slug(tx: &mut Tx, slug: &str) -> Result<(Space, SpaceRole)>
     admit(find(tx, Name::Slug(slug)).await?)
 }
 
+/// A live Space of the caller's organization by slug, and the caller's role in it, if he has one:
+/// for what an OWNER or ADMIN of the organization may do in Spaces that he is not in.
+pub async fn find_by_slug(tx: &mut Tx, slug: &str) -> Result<(Space, Option<SpaceRole>)> {
+    let found = find(tx, Name::Slug(slug)).await?;
+    let (space, role) = found.ok_or_else(|| Error::not_found("Space"))?;
+    Ok((space, role.as_deref().map(str::parse).transpose()?))
+}
+
 /// Makes a Space, whose OWNER the caller becomes. 409 when the slug is taken, also by a Space that
 /// the caller cannot see.
 pub async fn create(tx: &mut Tx, new: &NewSpace) -> Result<Space> {

@@ -15,9 +15,12 @@
 //! * memberships of a Space: the members of that Space;
 //! * members, plan and credits: everybody in the organization; its invitations: its OWNERs and
 //!   ADMINs;
-//! * keys: their user, and the organization's OWNERs and ADMINs.
+//! * keys: their user, and the organization's OWNERs and ADMINs;
+//! * integrations: every member of the organization; where they are bound, the members of that
+//!   Space, and the organization's OWNERs and ADMINs.
 
 use super::schema::{api_keys, billing_accounts, invitations, members};
+use super::schema::{mcp_servers, space_mcp_servers};
 use super::schema::{memories, memory_embeddings, sessions, space_members, spaces};
 use super::schema::{message_reactions, messages, session_events};
 use crate::auth::{Caller, OrgRole};
@@ -172,4 +175,25 @@ pub(super) fn session_event<'a>(caller: &'a Caller) -> _ {
 pub(super) fn billing<'a>(caller: &'a Caller) -> _ {
     let org: &'a str = caller.org_id.as_str();
     billing_accounts::org_id.eq(org)
+}
+
+/// Integrations that the caller may see.
+#[auto_type]
+pub(super) fn mcp_server<'a>(caller: &'a Caller) -> _ {
+    let org: &'a str = caller.org_id.as_str();
+    mcp_servers::org_id.eq(org)
+}
+
+/// Bindings of integrations that the caller may see, as a member of the Space.
+#[auto_type]
+pub(super) fn binding<'a>(caller: &'a Caller) -> _ {
+    let user: &'a str = caller.user_id.as_str();
+    let org: &'a str = caller.org_id.as_str();
+    let live = spaces::table
+        .filter(spaces::id.eq(space_mcp_servers::space_id))
+        .filter(spaces::archived_at.is_null());
+    let membership = space_members::table
+        .filter(space_members::space_id.eq(space_mcp_servers::space_id))
+        .filter(space_members::user_id.eq(user));
+    space_mcp_servers::org_id.eq(org).and(exists(live)).and(exists(membership))
 }
