@@ -6,6 +6,8 @@ mod enums;
 mod envelope;
 mod error;
 mod generated;
+mod invitations;
+mod members;
 mod memory;
 mod request;
 mod retry;
@@ -17,6 +19,8 @@ mod tests;
 
 pub use client::{BuildError, Client, ClientBuilder, DEFAULT_BASE_URL, DEFAULT_TIMEOUT};
 pub use error::{Error, ErrorCode, FieldError, PathStep};
+pub use invitations::Invitations;
+pub use members::Members;
 pub use memory::Memory;
 pub use request::{Operation, Request};
 pub use retry::{DEFAULT_MAX_RETRIES, MAX_WAIT};
@@ -26,6 +30,8 @@ pub use spaces::Spaces;
 /// What can be asked of the server: the type parameters of [`Request`].
 pub mod operation {
     pub use crate::{
+        invitations::{InvitationAccept, InvitationCreate, InvitationList, InvitationRevoke},
+        members::{MemberList, MemberRemove, MemberUpdate},
         memory::{MemoryCreate, MemoryDelete, MemoryList, MemorySearch},
         sessions::{SessionArchive, SessionCreate, SessionList, SessionUpdate, SessionView},
         spaces::{SpaceCreate, SpaceList, SpaceView},

@@ -1,10 +1,14 @@
 //! What can be typed.
 
+mod org;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use switchy::types;
+
+pub use org::{Invite, Member};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -80,6 +84,12 @@ pub enum Command {
     /// Notes, found again by their meaning
     #[command(subcommand)]
     Memory(Memory),
+    /// The people of the organization
+    #[command(subcommand)]
+    Member(Member),
+    /// Invitations into the organization
+    #[command(subcommand)]
+    Invite(Invite),
     /// Print a completion script for a shell
     Completions {
         /// The shell

@@ -1,7 +1,10 @@
 //! What the commands do, one file for each resource.
 
 mod account;
+mod confirm;
 mod import;
+mod invite;
+mod member;
 mod memory;
 mod profile;
 mod session;
@@ -31,6 +34,12 @@ pub async fn run(global: &Global, command: Command, output: &Output) -> Result<(
         }
         Command::Memory(command) => {
             memory::run(&Connection::choose(global)?, command, output).await
+        }
+        Command::Member(command) => {
+            member::run(&Connection::choose(global)?.client()?, command, output).await
+        }
+        Command::Invite(command) => {
+            invite::run(&Connection::choose(global)?, command, output).await
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
