@@ -9,8 +9,10 @@ use url::Url;
 use crate::{McpServers, SpaceMcps};
 use crate::{
     Memory, Messages, Request, Sessions, Spaces,
+    Invitations, Members, Memory, Request, Sessions, Spaces,
     call::{Call, Settings, Sleep},
     generated,
+    invitations::InvitationAccept,
     retry::DEFAULT_MAX_RETRIES,
     system::{Health, Me, OpenApi, Ready},
 };
@@ -100,6 +102,20 @@ impl Client {
     /// The integrations of the Space with this slug.
     pub fn space_mcps<'a>(&'a self, slug: &'a str) -> SpaceMcps<'a> {
         SpaceMcps { client: self, slug }
+    /// The members of the organization with this id: the key's own, [`Client::me`] tells it.
+    pub fn members<'a>(&'a self, org_id: &'a str) -> Members<'a> {
+        Members { client: self, org_id }
+    }
+
+    /// The invitations into the organization with this id: the key's own.
+    pub fn invitations<'a>(&'a self, org_id: &'a str) -> Invitations<'a> {
+        Invitations { client: self, org_id }
+    }
+
+    /// Joins the organization that the invitation with this token leads into, whichever the key is
+    /// for. The key's user must be the one who was invited.
+    pub fn accept_invitation(&self, token: impl Into<SecretString>) -> Request<InvitationAccept> {
+        self.request(InvitationAccept { token: token.into(), idempotency_key: None })
     }
 
     /// The user, organization, role, scopes and Spaces of the key.

@@ -46,8 +46,25 @@ pub async fn start() -> MockServer {
         "spaces": [{ "id": ID, "name": "Platform team", "slug": "platform-team", "role": "OWNER" }]
     });
 
+    let member = json!({
+        "userId": ID, "organizationId": ID, "role": "ADMIN", "email": "ada@example.com",
+        "name": "Ada", "joinedAt": NOW
+    });
+    let invitation = json!({
+        "id": ID, "organizationId": ID, "email": "grace@example.com", "role": "MEMBER",
+        "status": "PENDING", "expiresAt": NOW, "createdAt": NOW, "invitedByUserId": ID,
+        "delivery": "SENT"
+    });
+    let mut new_invitation = invitation.clone();
+    new_invitation["token"] = "inv_example".into();
+
     let server = MockServer::start().await;
     let answers = [
+        ("GET", "^/api/org/[^/]+/members$", 200, json!({ "members": [member] })),
+        ("PATCH", "^/api/org/[^/]+/members/[^/]+$", 200, json!({ "member": member })),
+        ("GET", "^/api/org/[^/]+/invitations$", 200, json!({ "invitations": [invitation] })),
+        ("POST", "^/api/org/[^/]+/invitations$", 201, json!({ "invitation": new_invitation })),
+        ("POST", "^/api/invitations/[^/]+/accept$", 200, json!({ "membership": member })),
         ("GET", "^/api/me$", 200, me),
         (
             "GET",

@@ -8,6 +8,8 @@ mod error;
 mod events;
 mod generated;
 mod mcp_servers;
+mod invitations;
+mod members;
 mod memory;
 mod messages;
 mod request;
@@ -23,6 +25,8 @@ pub use client::{BuildError, Client, ClientBuilder, DEFAULT_BASE_URL, DEFAULT_TI
 pub use error::{Error, ErrorCode, FieldError, PathStep};
 pub use events::{Event, EventKind, Events, MAX_RECONNECTS, MAX_SILENCE};
 pub use mcp_servers::{McpServers, SpaceMcps};
+pub use invitations::Invitations;
+pub use members::Members;
 pub use memory::Memory;
 pub use messages::Messages;
 pub use request::{Operation, Request};
@@ -37,6 +41,8 @@ pub mod operation {
         SpaceMcpUnbind,
     };
     pub use crate::{
+        invitations::{InvitationAccept, InvitationCreate, InvitationList, InvitationRevoke},
+        members::{MemberList, MemberRemove, MemberUpdate},
         memory::{MemoryCreate, MemoryDelete, MemoryList, MemorySearch},
         messages::{MessageList, MessageSend, ReactionAdd, ReactionRemove},
         sessions::{SessionArchive, SessionCreate, SessionList, SessionUpdate, SessionView},

@@ -161,3 +161,71 @@ async fn a_profile_that_login_saved_is_used_and_its_key_can_be_printed() {
     assert!(run(home.cli(["whoami"])).await.ok().contains("owner@acme.test"));
     assert_eq!(run(home.cli(["profile", "key"])).await.ok().trim(), key);
 }
+
+/// `switchy ARGUMENTS` as this caller, with something on standard input.
+async fn run_with_input(
+    home: &Home,
+    server: &Server,
+    caller: &Caller,
+    arguments: &[&str],
+    input: &str,
+) -> Ended {
+    let mut file = tempfile::tempfile().expect("a file");
+    file.write_all(input.as_bytes()).expect("written");
+    std::io::Seek::rewind(&mut file).expect("rewound");
+    let mut command = switchy(home, server, caller, arguments);
+    command.stdin(file);
+    run(command).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_are_invited_promoted_and_removed() {
+    let server = Server::start().await;
+    let org = server.org("acme").await;
+    let grace = server.org("elsewhere").await.owner;
+    let home = Home::new();
+    let on = |arguments: &[&str]| run(switchy(&home, &server, &org.owner, arguments));
+
+    assert!(on(&["invite", "list"]).await.ok().contains("nobody is invited"));
+    let said = on(&["invite", "create", &grace.email, "--role", "ADMIN"]).await;
+    assert!(said.stderr.contains("hand over"), "{}", said.stderr);
+    let said = said.ok();
+    let command = said.lines().find(|l| l.contains("invite accept")).expect("a command").trim();
+    assert!(command.starts_with(&format!("switchy --url {} invite", server.url)), "{command}");
+    let token = command.split(' ').next_back().expect("a token").to_owned();
+    let listed = on(&["invite", "list"]).await.ok();
+    assert!(listed.contains(&grace.email) && listed.contains("ADMIN"), "{listed}");
+    assert!(!listed.contains("inv_"), "{listed}");
+    let again = on(&["invite", "create", &grace.email]).await;
+    assert_eq!(again.status.code(), Some(6), "{}", again.stderr);
+
+    // the whole URL, through standard input
+    let url = format!("{}/invitations/{token}/accept\n", server.url);
+    let accept = ["invite", "accept", "-"];
+    let wrong = run_with_input(&home, &server, &org.owner, &accept, &url).await;
+    assert_eq!(wrong.status.code(), Some(4), "{}", wrong.stderr);
+    let joined = run_with_input(&home, &server, &grace, &accept, &url).await;
+    assert!(joined.ok().contains(&format!("ADMIN of the organization {}", org.id)));
+    let spent = run(switchy(&home, &server, &grace, &["invite", "accept", &token])).await;
+    assert_eq!(spent.status.code(), Some(6), "{}", spent.stderr);
+
+    on(&["member", "role", &grace.email.to_uppercase(), "member"]).await.ok();
+    let members = on(&["member", "list", "-o", "json"]).await.json();
+    assert_eq!(members["members"][1]["email"], grace.email.as_str());
+    assert_eq!(members["members"][1]["role"], "MEMBER");
+    assert!(on(&["member", "list"]).await.ok().contains(&grace.email));
+    let only = on(&["member", "leave", "--yes"]).await;
+    assert_eq!(only.status.code(), Some(6), "{}", only.stderr);
+    on(&["member", "remove", grace.user_id.as_str()]).await.ok();
+    let gone = on(&["member", "remove", &grace.email, "--yes"]).await;
+    assert_eq!(gone.status.code(), Some(5), "{}", gone.stderr);
+
+    let made = on(&["invite", "create", "heidi@example.com", "-o", "json"]).await.json();
+    assert_eq!(made["invitation"]["role"], "MEMBER");
+    on(&["invite", "revoke", "Heidi@example.com"]).await.ok();
+    on(&["invite", "revoke", made["invitation"]["id"].as_str().expect("an id")]).await.ok();
+    let eve = server.member(&org, "eve", OrgRole::Member).await;
+    run(switchy(&home, &server, &eve, &["member", "leave", "--yes"])).await.ok();
+    let after = run(switchy(&home, &server, &eve, &["whoami"])).await;
+    assert_eq!(after.status.code(), Some(3), "{}", after.stderr);
+}

@@ -3,7 +3,8 @@
 use crate::fixture::{Options, Server};
 use futures::TryStreamExt;
 use switchy::ErrorCode;
-use switchy::types::Visibility;
+use switchy::types;
+use switchy::types::{InvitedRole, Visibility};
 use switchy_server::auth::OrgRole;
 use switchy_server::clock::{Clock, ManualClock};
 use switchy_server::limits::Limits;
@@ -50,6 +51,22 @@ async fn every_operation_has_a_method() {
     assert_eq!(found.results.first().map(|hit| &hit.memory.id), Some(&note.id));
     client.memory().delete(&note.id).await.expect("deleted");
     assert_eq!(client.memory().list().await.expect("notes").total, 0);
+
+    let invitations = client.invitations(&me.organization.id);
+    let made = invitations.create("owner@else.test", InvitedRole::Member).await.expect("invited");
+    assert_eq!(invitations.list().await.expect("invitations").len(), 1);
+    let other = server.org("else").await.owner.client();
+    let token = made.token.expect("a token");
+    let joined = other.accept_invitation(token).await.expect("joined");
+    let members = client.members(&me.organization.id);
+    assert_eq!(members.list().await.expect("members").last(), Some(&joined));
+    let admin = types::OrgRole::Admin;
+    let promoted = members.update(&joined.user_id, admin.clone()).await.expect("promoted");
+    assert_eq!(promoted.role, admin);
+    members.remove(&joined.user_id).await.expect("removed");
+    let again = invitations.create("owner@else.test", InvitedRole::Admin).await.expect("invited");
+    invitations.revoke(&again.id).await.expect("revoked");
+    assert!(invitations.list().await.expect("invitations").is_empty());
 }
 
 #[tokio::test]

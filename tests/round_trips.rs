@@ -3,6 +3,7 @@
 use crate::fixture::logs::Logs;
 use crate::fixture::{Options, Server};
 use serde_json::json;
+use switchy_server::auth::OrgRole;
 
 /// `round_trips` of the newest request to a path.
 fn newest(logs: &Logs, method: &str, path: &str) -> u32 {
@@ -29,7 +30,17 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
     let private =
         json!({ "content": "Staging deploys happen on Tuesdays.", "visibility": "PRIVATE" });
     let search = json!({ "query": "when do deploys happen?" });
-    for _ in 0..3 {
+    let eve = server.member(&org, "eve", OrgRole::Member).await;
+    let members = format!("/org/{}/members", org.id);
+    let member = format!("{members}/{}", eve.user_id);
+    let invitations = format!("/org/{}/invitations", org.id);
+    for round in 0..3 {
+        org.owner.get(&members).await.data(200);
+        org.owner.patch(&member, json!({ "role": "ADMIN" })).await.data(200);
+        let email = format!("grace{round}@example.com");
+        let invite = json!({ "email": email, "role": "MEMBER" });
+        org.owner.post(&invitations, invite).await.data(201);
+        org.owner.get(&invitations).await.data(200);
         org.owner.get("/projects").await.data(200);
         org.owner.get(&space_path).await.data(200);
         org.owner.get("/spaces/team/sessions").await.data(200);
@@ -48,6 +59,12 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
         ("GET", "/memory", 4),
         ("GET", "/me", 5),
         ("POST", "/memory", 4),
+        ("GET", &*members, 4),
+        // lock and roles, change
+        ("PATCH", &*member, 5),
+        ("GET", &*invitations, 4),
+        // lock and roles, room, invitation with its letter
+        ("POST", &*invitations, 6),
         // words, how many vectors, vectors, notes
         ("POST", "/memory/search", 7),
     ] {

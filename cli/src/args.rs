@@ -1,10 +1,14 @@
 //! What can be typed.
 
+mod org;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use switchy::types;
+
+pub use org::{Invite, Member};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -86,6 +90,12 @@ pub enum Command {
     /// Integrations: MCP servers of the organization, and the Spaces that use them
     #[command(subcommand)]
     Mcp(Mcp),
+    /// The people of the organization
+    #[command(subcommand)]
+    Member(Member),
+    /// Invitations into the organization
+    #[command(subcommand)]
+    Invite(Invite),
     /// Print a completion script for a shell
     Completions {
         /// The shell

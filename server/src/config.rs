@@ -203,8 +203,8 @@ pub struct MailConfig {
     #[arg(long, env = "SWITCHY_SMTP_URL", value_name = "URL", hide_env_values = true)]
     pub smtp_url: Option<SecretString>,
 
-    /// Who sends: an address, or NAME <ADDRESS> [default: Switchy <noreply@HOST>, with the host of
-    /// the public URL]
+    /// Who sends: an address, or `NAME <ADDRESS>` [default: Switchy, at `noreply` of the public
+    /// URL's host]
     #[arg(long, env = "SWITCHY_MAIL_FROM", value_name = "MAILBOX")]
     pub mail_from: Option<String>,
 }

@@ -1,8 +1,11 @@
 //! What the commands do, one file for each resource.
 
 mod account;
+mod confirm;
 mod import;
 mod mcp;
+mod invite;
+mod member;
 mod memory;
 mod message;
 mod profile;
@@ -39,6 +42,11 @@ pub async fn run(global: &Global, command: Command, output: &Output) -> Result<(
         }
         Command::Mcp(command) => {
             mcp::run(&Connection::choose(global)?.client()?, command, output).await
+        Command::Member(command) => {
+            member::run(&Connection::choose(global)?.client()?, command, output).await
+        }
+        Command::Invite(command) => {
+            invite::run(&Connection::choose(global)?, command, output).await
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();

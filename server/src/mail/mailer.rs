@@ -177,7 +177,7 @@ mod tests {
         let url = "smtp://localhost";
         for from in ["Switchy <a@example.com>", "a@example.com", " \"A, B\" <a@example.com> "] {
             let mailer = mailer(url, Some(from)).expect(from);
-            assert_eq!(mailer.sender(None).expect("one").email.as_ref(), "a@example.com");
+            assert_eq!(mailer.sender(None).expect("one").email.to_string(), "a@example.com");
         }
         for from in ["", "example.com", "a@b <c", "a@example.com\r\nBcc: b@example.com"] {
             mailer(url, Some(from)).expect_err(from);
@@ -192,7 +192,7 @@ mod tests {
             ("http://127.0.0.1:3000", "noreply@[127.0.0.1]"),
         ] {
             let url = url::Url::parse(url).expect("a URL");
-            assert_eq!(mailer.sender(url.host()).expect("one").email.as_ref(), sender);
+            assert_eq!(mailer.sender(url.host()).expect("one").email.to_string(), sender);
         }
         let nowhere = mailer.sender(None).expect("one");
         assert_eq!(nowhere.to_string(), "Switchy <noreply@localhost>");

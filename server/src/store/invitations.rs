@@ -291,9 +291,11 @@ pub async fn expire(store: &Store) -> Result<usize> {
     let mut tx = store.begin_system().await?;
     let now = tx.now();
     let expired = diesel::sql_query(
-        "UPDATE invitations SET status = 'EXPIRED', \
-             ended_at = coalesce($1, clock_timestamp()) \
-         WHERE status = 'PENDING' AND expires_at <= coalesce($1, clock_timestamp())",
+        // what somebody else is at will be looked at again; waiting could become a deadlock
+        "UPDATE invitations SET status = 'EXPIRED', ended_at = coalesce($1, clock_timestamp()) \
+         WHERE id IN (SELECT id FROM invitations \
+             WHERE status = 'PENDING' AND expires_at <= coalesce($1, clock_timestamp()) \
+             FOR UPDATE SKIP LOCKED)",
     )
     .bind::<Nullable<Timestamptz>, _>(now)
     .execute(tx.connection())
