@@ -31,6 +31,14 @@ pub async fn start() -> MockServer {
         "spaces": [{ "id": ID, "name": "Platform team", "slug": "platform-team", "role": "OWNER" }]
     });
 
+    let member = json!({
+        "userId": ID, "role": "MEMBER", "email": "ada@example.com", "name": "Ada", "joinedAt": NOW
+    });
+    let minted = json!({
+        "id": ID, "name": "Deploy bot", "prefix": "sk_live_4fQz", "scopes": ["memory:read"],
+        "userId": ID, "createdAt": NOW, "secret": "sk_live_4fQz…"
+    });
+
     let server = MockServer::start().await;
     let answers = [
         ("GET", "^/api/me$", 200, me),
@@ -41,10 +49,18 @@ pub async fn start() -> MockServer {
             json!({ "projects": [space], "page": 1, "limit": 20, "total": 1 }),
         ),
         ("POST", "^/api/projects$", 201, json!({ "project": space })),
+        ("PATCH", "^/api/projects/[^/]+$", 200, json!({ "project": space })),
+        ("GET", "^/api/projects/[^/]+/members$", 200, json!({ "members": [member] })),
+        ("POST", "^/api/projects/[^/]+/members$", 201, json!({ "member": member })),
+        ("PATCH", "^/api/projects/[^/]+/members/[^/]+$", 200, json!({ "member": member })),
         ("POST", "^/api/spaces/[^/]+/sessions$", 201, json!({ "session": session })),
         ("PATCH", "^/api/spaces/[^/]+/sessions/[^/]+$", 200, json!({ "session": session })),
         ("GET", "^/api/memory$", 200, json!({ "memories": [note], "total": 1 })),
         ("POST", "^/api/memory$", 201, json!({ "memory": note })),
+        ("POST", "^/api/memory/batch$", 201, json!({ "memories": [note, note] })),
+        ("PATCH", "^/api/memory/[^/]+$", 200, json!({ "memory": note })),
+        ("POST", "^/api/keys$", 201, json!({ "key": minted })),
+        ("POST", "^/api/keys/[^/]+/rotate$", 200, json!({ "key": minted })),
         (
             "POST",
             "^/api/memory/search$",

@@ -6,10 +6,12 @@ mod enums;
 mod envelope;
 mod error;
 mod generated;
+mod keys;
 mod memory;
 mod request;
 mod retry;
 mod sessions;
+mod space_members;
 mod spaces;
 mod system;
 #[cfg(test)]
@@ -17,17 +19,23 @@ mod tests;
 
 pub use client::{BuildError, Client, ClientBuilder, DEFAULT_BASE_URL, DEFAULT_TIMEOUT};
 pub use error::{Error, ErrorCode, FieldError, PathStep};
+pub use keys::{Keys, MintedKey};
 pub use memory::Memory;
 pub use request::{Operation, Request};
 pub use retry::{DEFAULT_MAX_RETRIES, MAX_WAIT};
 pub use sessions::Sessions;
+pub use space_members::SpaceMembers;
 pub use spaces::Spaces;
 
 /// What can be asked of the server: the type parameters of [`Request`].
 pub mod operation {
     pub use crate::{
+        keys::{KeyCreate, KeyList, KeyRevoke, KeyRotate},
+        memory::{MemoryBatch, MemoryUpdate, MemoryView},
         memory::{MemoryCreate, MemoryDelete, MemoryList, MemorySearch},
         sessions::{SessionArchive, SessionCreate, SessionList, SessionUpdate, SessionView},
+        space_members::{SpaceMemberAdd, SpaceMemberList, SpaceMemberRemove, SpaceMemberUpdate},
+        spaces::{SpaceArchive, SpaceUpdate},
         spaces::{SpaceCreate, SpaceList, SpaceView},
         system::{Health, Me, OpenApi, Ready},
     };

@@ -15,18 +15,31 @@ use switchy_server::search::embedder::Embedder;
 
 /// What a key must be allowed to do for each operation; `None`: any key will do.
 const SCOPES: &[(&str, Option<Scope>)] = &[
+    ("key_create", Some(Scope::KeysWrite)),
+    ("key_list", Some(Scope::KeysRead)),
+    ("key_revoke", Some(Scope::KeysWrite)),
+    ("key_rotate", Some(Scope::KeysWrite)),
     ("me", None),
+    ("memory_batch", Some(Scope::MemoryWrite)),
     ("memory_create", Some(Scope::MemoryWrite)),
     ("memory_delete", Some(Scope::MemoryWrite)),
     ("memory_list", Some(Scope::MemoryRead)),
     ("memory_search", Some(Scope::MemoryRead)),
+    ("memory_update", Some(Scope::MemoryWrite)),
+    ("memory_view", Some(Scope::MemoryRead)),
     ("session_archive", Some(Scope::SessionsWrite)),
     ("session_create", Some(Scope::SessionsWrite)),
     ("session_list", Some(Scope::SessionsRead)),
     ("session_update", Some(Scope::SessionsWrite)),
     ("session_view", Some(Scope::SessionsRead)),
+    ("space_archive", Some(Scope::SpacesWrite)),
     ("space_create", Some(Scope::SpacesWrite)),
     ("space_list", Some(Scope::SpacesRead)),
+    ("space_member_add", Some(Scope::SpacesWrite)),
+    ("space_member_list", Some(Scope::SpacesRead)),
+    ("space_member_remove", Some(Scope::SpacesWrite)),
+    ("space_member_update", Some(Scope::SpacesWrite)),
+    ("space_update", Some(Scope::SpacesWrite)),
     ("space_view", Some(Scope::SpacesRead)),
 ];
 

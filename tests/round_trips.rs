@@ -1,8 +1,9 @@
 //! How often a request goes to PostgreSQL and back: a regression is to show here, not in a bill.
 
 use crate::fixture::logs::Logs;
-use crate::fixture::{Options, Server};
+use crate::fixture::{Answer, Options, Server};
 use serde_json::json;
+use switchy_server::auth::OrgRole;
 
 /// `round_trips` of the newest request to a path.
 fn newest(logs: &Logs, method: &str, path: &str) -> u32 {
@@ -29,6 +30,10 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
     let private =
         json!({ "content": "Staging deploys happen on Tuesdays.", "visibility": "PRIVATE" });
     let search = json!({ "query": "when do deploys happen?" });
+    let eve = server.member(&org, "eve", OrgRole::Member).await;
+    let members = format!("{space_path}/members");
+    let member = format!("{members}/{}", eve.user_id);
+    let (mut note_path, mut key_path) = (String::new(), String::new());
     for _ in 0..3 {
         org.owner.get("/projects").await.data(200);
         org.owner.get(&space_path).await.data(200);
@@ -38,6 +43,27 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
         org.owner.get("/me").await.data(200);
         org.owner.note(private.clone()).await;
         org.owner.post("/memory/search", search.clone()).await.data(200);
+        let note = org.owner.note(private.clone()).await;
+        note_path = format!("/memory/{}", note["id"].as_str().expect("an id"));
+        org.owner.get(&note_path).await.data(200);
+        org.owner.patch(&note_path, json!({ "content": "On Mondays." })).await.data(200);
+        let batch = json!({ "memories": vec![private.clone(); 3] });
+        org.owner.post("/memory/batch", batch).await.data(201);
+        org.owner.patch(&space_path, json!({ "name": "Team" })).await.data(200);
+        org.owner.get(&members).await.data(200);
+        org.owner
+            .post(&members, json!({ "userId": eve.user_id, "role": "VIEWER" }))
+            .await
+            .data(201);
+        org.owner.patch(&member, json!({ "role": "MEMBER" })).await.data(200);
+        assert_eq!(org.owner.delete(&member).await.status, 204);
+        org.owner.get("/keys").await.data(200);
+        let key = json!({ "name": "x", "scopes": ["*"] });
+        let key = org.owner.post("/keys", key).await.data(201)["key"].take();
+        key_path = format!("/keys/{}", key["id"].as_str().expect("an id"));
+        let rotate = org.owner.request(http::Method::POST, &format!("{key_path}/rotate"));
+        Answer::of(rotate).await.data(200);
+        assert_eq!(org.owner.delete(&key_path).await.status, 204);
     }
     // who calls, BEGIN with the caller, the work, COMMIT
     for (method, path, most) in [
@@ -50,6 +76,23 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
         ("POST", "/memory", 4),
         // words, how many vectors, vectors, notes
         ("POST", "/memory/search", 7),
+        ("GET", &*note_path, 4),
+        // the note, locked; the note and its vectors
+        ("PATCH", &*note_path, 5),
+        ("POST", "/memory/batch", 4),
+        // the role; the change
+        ("PATCH", &*space_path, 5),
+        ("GET", &*members, 5),
+        // the Space; its members, locked; the change
+        ("POST", &*members, 6),
+        ("PATCH", &*member, 6),
+        ("DELETE", &*member, 6),
+        ("GET", "/keys", 4),
+        // the caller's keys, locked; the key
+        ("POST", "/keys", 5),
+        // the key; the one that is used; the change
+        ("POST", &*format!("{key_path}/rotate"), 6),
+        ("DELETE", &*key_path, 5),
     ] {
         assert_eq!(newest(&logs, method, &format!("/api{path}")), most, "{method} {path}");
     }
