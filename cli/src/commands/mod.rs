@@ -1,11 +1,14 @@
 //! What the commands do, one file for each resource.
 
 mod account;
+mod confirm;
 mod import;
+mod key;
 mod memory;
 mod profile;
 mod session;
 mod space;
+mod space_member;
 
 use clap::CommandFactory;
 
@@ -32,6 +35,7 @@ pub async fn run(global: &Global, command: Command, output: &Output) -> Result<(
         Command::Memory(command) => {
             memory::run(&Connection::choose(global)?, command, output).await
         }
+        Command::Key(command) => key::run(&Connection::choose(global)?, command, output).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "switchy", &mut script);

@@ -13,6 +13,7 @@ async fn help_names_every_command_and_every_exit_code() {
         "space",
         "session",
         "memory",
+        "key",
         "completions",
         "--url",
         "--profile",
@@ -36,6 +37,9 @@ async fn every_subcommand_explains_itself() {
         ("space", vec!["list", "view", "create"]),
         ("session", vec!["list", "view", "create", "update", "archive"]),
         ("memory", vec!["list", "add", "create", "delete", "search", "import"]),
+        ("memory", vec!["view", "update"]),
+        ("space", vec!["update", "archive", "member"]),
+        ("key", vec!["list", "create", "rotate", "revoke"]),
     ] {
         for subcommand in subcommands {
             let help = user.run(&[command, subcommand, "--help"]).await.ok().stdout;
