@@ -24,7 +24,7 @@ const CONSTRAINTS: [&str; 6] =
     ["pattern", "minLength", "maxLength", "maxItems", "minimum", "maximum"];
 
 /// Schemas with a type written by hand in `client/`: where it lives.
-const BY_HAND: [(&str, &str); 7] = [
+const BY_HAND: [(&str, &str); 9] = [
     ("ErrorEnvelope", "crate::envelope::ErrorEnvelope"),
     ("ErrorBody", "crate::envelope::ErrorBody"),
     ("ErrorDetails", "crate::envelope::ErrorDetails"),
@@ -32,6 +32,9 @@ const BY_HAND: [(&str, &str); 7] = [
     ("FieldError", "crate::FieldError"),
     ("PathStep", "crate::PathStep"),
     ("OpenApiDocument", "::serde_json::Value"),
+    // holds a secret, which must not show in `Debug` output
+    ("MintedKey", "crate::keys::MintedKey"),
+    ("MintedKeyData", "crate::keys::MintedKeyData"),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -10,6 +10,7 @@ use crate::{McpServers, SpaceMcps};
 use crate::{
     Memory, Messages, Request, Sessions, Spaces,
     Invitations, Members, Memory, Request, Sessions, Spaces,
+    Keys, Memory, Request, Sessions, SpaceMembers, Spaces,
     call::{Call, Settings, Sleep},
     generated,
     invitations::InvitationAccept,
@@ -77,6 +78,16 @@ impl Client {
     /// The Spaces of the key's user.
     pub fn spaces(&self) -> Spaces<'_> {
         Spaces { client: self }
+    }
+
+    /// Who is in the Space with this id.
+    pub fn space_members<'a>(&'a self, space_id: &'a str) -> SpaceMembers<'a> {
+        SpaceMembers { client: self, space: space_id }
+    }
+
+    /// The API keys of the organization.
+    pub fn keys(&self) -> Keys<'_> {
+        Keys { client: self }
     }
 
     /// The sessions of the Space with this slug.

@@ -57,6 +57,13 @@ pub async fn start() -> MockServer {
     });
     let mut new_invitation = invitation.clone();
     new_invitation["token"] = "inv_example".into();
+    let space_member = json!({
+        "userId": ID, "role": "MEMBER", "email": "ada@example.com", "name": "Ada", "joinedAt": NOW
+    });
+    let minted = json!({
+        "id": ID, "name": "Deploy bot", "prefix": "sk_live_4fQz", "scopes": ["memory:read"],
+        "userId": ID, "createdAt": NOW, "secret": "sk_live_4fQz…"
+    });
 
     let server = MockServer::start().await;
     let answers = [
@@ -73,6 +80,10 @@ pub async fn start() -> MockServer {
             json!({ "projects": [space], "page": 1, "limit": 20, "total": 1 }),
         ),
         ("POST", "^/api/projects$", 201, json!({ "project": space })),
+        ("PATCH", "^/api/projects/[^/]+$", 200, json!({ "project": space })),
+        ("GET", "^/api/projects/[^/]+/members$", 200, json!({ "members": [space_member] })),
+        ("POST", "^/api/projects/[^/]+/members$", 201, json!({ "member": space_member })),
+        ("PATCH", "^/api/projects/[^/]+/members/[^/]+$", 200, json!({ "member": space_member })),
         ("POST", "^/api/spaces/[^/]+/sessions$", 201, json!({ "session": session })),
         ("PATCH", "^/api/spaces/[^/]+/sessions/[^/]+$", 200, json!({ "session": session })),
         (
@@ -87,6 +98,7 @@ pub async fn start() -> MockServer {
             "^/api/spaces/[^/]+/messages/[^/]+/reactions$",
             201,
             json!({ "reaction": { "messageId": ID, "emoji": "👍", "count": 1 } }),
+        ),
         ("POST", "^/api/mcp/servers$", 201, json!({ "server": mcp_server })),
         (
             "POST",
@@ -101,6 +113,10 @@ pub async fn start() -> MockServer {
         ),
         ("GET", "^/api/memory$", 200, json!({ "memories": [note], "total": 1 })),
         ("POST", "^/api/memory$", 201, json!({ "memory": note })),
+        ("POST", "^/api/memory/batch$", 201, json!({ "memories": [note, note] })),
+        ("PATCH", "^/api/memory/[^/]+$", 200, json!({ "memory": note })),
+        ("POST", "^/api/keys$", 201, json!({ "key": minted })),
+        ("POST", "^/api/keys/[^/]+/rotate$", 200, json!({ "key": minted })),
         (
             "POST",
             "^/api/memory/search$",

@@ -10,11 +10,13 @@ mod generated;
 mod mcp_servers;
 mod invitations;
 mod members;
+mod keys;
 mod memory;
 mod messages;
 mod request;
 mod retry;
 mod sessions;
+mod space_members;
 mod spaces;
 mod sse;
 mod system;
@@ -27,11 +29,13 @@ pub use events::{Event, EventKind, Events, MAX_RECONNECTS, MAX_SILENCE};
 pub use mcp_servers::{McpServers, SpaceMcps};
 pub use invitations::Invitations;
 pub use members::Members;
+pub use keys::{Keys, MintedKey};
 pub use memory::Memory;
 pub use messages::Messages;
 pub use request::{Operation, Request};
 pub use retry::{DEFAULT_MAX_RETRIES, MAX_WAIT};
 pub use sessions::Sessions;
+pub use space_members::SpaceMembers;
 pub use spaces::Spaces;
 
 /// What can be asked of the server: the type parameters of [`Request`].
@@ -43,9 +47,13 @@ pub mod operation {
     pub use crate::{
         invitations::{InvitationAccept, InvitationCreate, InvitationList, InvitationRevoke},
         members::{MemberList, MemberRemove, MemberUpdate},
+        keys::{KeyCreate, KeyList, KeyRevoke, KeyRotate},
+        memory::{MemoryBatch, MemoryUpdate, MemoryView},
         memory::{MemoryCreate, MemoryDelete, MemoryList, MemorySearch},
         messages::{MessageList, MessageSend, ReactionAdd, ReactionRemove},
         sessions::{SessionArchive, SessionCreate, SessionList, SessionUpdate, SessionView},
+        space_members::{SpaceMemberAdd, SpaceMemberList, SpaceMemberRemove, SpaceMemberUpdate},
+        spaces::{SpaceArchive, SpaceUpdate},
         spaces::{SpaceCreate, SpaceList, SpaceView},
         system::{Health, Me, OpenApi, Ready},
     };

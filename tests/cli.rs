@@ -61,6 +61,83 @@ async fn a_day_with_the_command_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_space_and_its_people_with_the_command_line() {
+    let server = Server::start().await;
+    let org = server.org("acme").await;
+    let eve = server.member(&org, "eve", OrgRole::Member).await;
+    let home = Home::new();
+    let on = |arguments: &[&str]| run(switchy(&home, &server, &org.owner, arguments));
+    on(&["space", "create", "Platform team"]).await.ok();
+    on(&["space", "update", "platform-team", "--name", "Platform", "--model", "opus"]).await.ok();
+    let user = eve.user_id.as_str();
+    on(&["space", "member", "add", "platform-team", user, "--role", "viewer"]).await.ok();
+    on(&["space", "member", "role", "platform-team", "eve@acme.test", "editor"]).await.ok();
+    let members = on(&["space", "member", "list", "platform-team"]).await.ok();
+    assert!(members.contains("eve@acme.test") && members.contains("EDITOR"), "{members}");
+    let last = on(&["space", "member", "remove", "platform-team", "me", "--yes"]).await;
+    assert_eq!(last.status.code(), Some(6), "{}", last.stderr);
+
+    let note = ["memory", "add", "The lock is with Grace.", "-o", "json"];
+    let note = on(&note).await.json();
+    let id = note["memory"]["id"].as_str().expect("id").to_owned();
+    on(&["memory", "update", &id, "--space", "platform-team", "--tag", "locks"]).await.ok();
+    let hers = switchy(&home, &server, &eve, &["memory", "view", &id]);
+    let hers = run(hers).await.ok();
+    assert!(hers.contains("SPACE  platform-team") && hers.contains("#locks"), "{hers}");
+    on(&["space", "archive", "platform-team", "--yes"]).await.ok();
+    assert_eq!(on(&["memory", "view", &id]).await.status.code(), Some(5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_with_the_command_line() {
+    let server = Server::start().await;
+    let org = server.org("acme").await;
+    let home = Home::new();
+    let on = |arguments: &[&str]| run(switchy(&home, &server, &org.owner, arguments));
+    let create = ["key", "create", "bot", "--scope", "memory:read", "--expires-in", "1"];
+    let minted = on(&[&create[..], &["-o", "json"]].concat()).await.json();
+    let id = minted["key"]["id"].as_str().expect("id").to_owned();
+    let bot = |minted: &Value| {
+        let secret = minted["key"]["secret"].as_str().expect("a secret");
+        Caller { key: Some(secret.to_owned()), ..org.owner.clone() }
+    };
+    bot(&minted).get("/memory").await.data(200);
+    let rotated = on(&["key", "rotate", &id, "--yes", "-o", "json"]).await.json();
+    bot(&minted).get("/memory").await.fails(401, "AUTH_ERROR");
+    bot(&rotated).get("/memory").await.data(200);
+    assert!(on(&["key", "list"]).await.ok().contains(&id));
+    on(&["key", "revoke", &id, "--yes"]).await.ok();
+    bot(&rotated).get("/memory").await.fails(401, "AUTH_ERROR");
+    assert!(!on(&["key", "list"]).await.ok().contains(&id));
+    let unknown = on(&["key", "create", "x", "--scope", "memory:reed"]).await;
+    assert_eq!(unknown.status.code(), Some(7), "{}", unknown.stderr);
+    assert!(unknown.stderr.contains("scopes[0]"), "{}", unknown.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_of_many_lines_takes_few_writes_and_names_the_bad_ones() {
+    let server = Server::with(Options {
+        limits: Limits { reads: 0, writes: 3, failures: 0 },
+        ..Options::default()
+    })
+    .await;
+    let org = server.org("acme").await;
+    let home = Home::new();
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    for i in 0..150 {
+        let content = if i == 7 { String::new() } else { format!("note {i}") };
+        writeln!(file, "{{\"content\": \"{content}\"}}").expect("written");
+    }
+    let path = file.path().display().to_string();
+    // 100 of which one is bad, the 99 others, and 50: three writes
+    let ended = run(switchy(&home, &server, &org.owner, &["memory", "import", &path])).await;
+    assert_eq!(ended.status.code(), Some(7), "{}", ended.stderr);
+    assert!(ended.stderr.contains("line 8: not accepted\n  content: "), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("rate limit"), "{}", ended.stderr);
+    assert_eq!(total(&org.owner).await, 149);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn exit_codes_tell_the_kind_of_failure() {
     let server = Server::start().await;
     let org = server.org("acme").await;

@@ -70,6 +70,72 @@ async fn every_operation_has_a_method() {
 }
 
 #[tokio::test]
+async fn spaces_people_notes_and_keys_are_changed() {
+    use secrecy::ExposeSecret;
+    use switchy::types::{MemoryCreate, SpaceRole};
+    let server = Server::start().await;
+    let org = server.org("acme").await;
+    let eve = server.member(&org, "eve", OrgRole::Member).await;
+    let client = org.owner.client();
+
+    let space = client.spaces().create("Platform").description("d").await.expect("space");
+    let update = client.spaces().update(&space.id).name("New").default_model("opus");
+    let space = update.description("").tags(["a"]).await.expect("space");
+    assert_eq!((space.name.as_str(), space.description.as_deref()), ("New", None));
+    assert_eq!((space.default_model.as_deref(), &*space.tags), (Some("opus"), &["a".into()][..]));
+
+    let members = client.space_members(&space.id);
+    let user = eve.user_id.as_str();
+    let member = members.add(user, SpaceRole::Viewer).await.expect("member");
+    assert_eq!(member.email, "eve@acme.test");
+    let member = members.update(user, SpaceRole::Editor).await.expect("member");
+    assert_eq!(members.list().await.expect("members").last(), Some(&member));
+    members.remove(user).await.expect("removed");
+    assert_eq!(members.list().await.expect("members").len(), 1);
+
+    let note = |content: &str| MemoryCreate {
+        content: content.into(),
+        visibility: Visibility::Private,
+        space_id: None,
+        tags: None,
+        source_url: None,
+    };
+    let batch = [note("one"), note("two")];
+    let written = client.memory().create_batch(batch).idempotency_key("b").await.expect("notes");
+    let contents: Vec<_> = written.iter().map(|note| note.content.as_str()).collect();
+    assert_eq!(contents, ["one", "two"]);
+    let refused = client.memory().create_batch([note("x"), note("")]).await.expect_err("refused");
+    assert_eq!(refused.field_errors()[0].to_string(), "memories[1].content: must not be empty");
+    let id = &written[0].id;
+    let moved = client.memory().update(id).visibility(Visibility::Space).space(&space.id);
+    let moved = moved.content("three").tags(["t"]).source_url("https://a.example/");
+    let moved = moved.await.expect("note");
+    assert_eq!(client.memory().view(id).await.expect("note"), moved);
+    client.spaces().archive(&space.id).await.expect("archived");
+    let gone = client.memory().view(id).await.expect_err("gone");
+    assert_eq!(gone.code(), &ErrorCode::NotFound);
+
+    let expiry = chrono::Utc::now() + chrono::TimeDelta::hours(1);
+    let create = client.keys().create("bot", ["memory:read"]).idempotency_key("k");
+    let minted = create.expires_at(expiry).await.expect("key");
+    let secret = minted.secret.clone().expect("a secret");
+    assert!(!format!("{minted:?}").contains(&secret.expose_secret()[12..]));
+    assert!(secret.expose_secret().starts_with(&minted.prefix));
+    let bot = |secret| switchy::Client::new(&server.url, secret).expect("a client");
+    assert_eq!(bot(secret.clone()).me().await.expect("me").scopes, ["memory:read"]);
+    let rotated = client.keys().rotate(&minted.id).idempotency_key("r").await.expect("key");
+    assert!(bot(secret).me().await.is_err());
+    let again = client.keys().rotate(&minted.id).idempotency_key("r").await.expect("key");
+    assert!(again.secret.is_none(), "shown once");
+    let secret = rotated.secret.expect("a secret");
+    assert!(bot(secret.clone()).me().await.is_ok());
+    assert!(client.keys().list().await.expect("keys").iter().any(|key| key.id == minted.id));
+    client.keys().revoke(&minted.id).await.expect("revoked");
+    client.keys().revoke(&minted.id).await.expect("no error");
+    assert!(bot(secret).me().await.is_err());
+}
+
+#[tokio::test]
 async fn streams_yield_every_element_once_in_the_order_of_the_list() {
     let server = Server::start().await;
     let org = server.org("acme").await;

@@ -1,7 +1,7 @@
 //! How often a request goes to PostgreSQL and back: a regression is to show here, not in a bill.
 
 use crate::fixture::logs::Logs;
-use crate::fixture::{Options, Server};
+use crate::fixture::{Answer, Options, Server};
 use serde_json::json;
 use switchy_server::auth::OrgRole;
 
@@ -34,6 +34,9 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
     let members = format!("/org/{}/members", org.id);
     let member = format!("{members}/{}", eve.user_id);
     let invitations = format!("/org/{}/invitations", org.id);
+    let space_members = format!("{space_path}/members");
+    let space_member = format!("{space_members}/{}", eve.user_id);
+    let (mut note_path, mut key_path) = (String::new(), String::new());
     for round in 0..3 {
         org.owner.get(&members).await.data(200);
         org.owner.patch(&member, json!({ "role": "ADMIN" })).await.data(200);
@@ -49,6 +52,27 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
         org.owner.get("/me").await.data(200);
         org.owner.note(private.clone()).await;
         org.owner.post("/memory/search", search.clone()).await.data(200);
+        let note = org.owner.note(private.clone()).await;
+        note_path = format!("/memory/{}", note["id"].as_str().expect("an id"));
+        org.owner.get(&note_path).await.data(200);
+        org.owner.patch(&note_path, json!({ "content": "On Mondays." })).await.data(200);
+        let batch = json!({ "memories": vec![private.clone(); 3] });
+        org.owner.post("/memory/batch", batch).await.data(201);
+        org.owner.patch(&space_path, json!({ "name": "Team" })).await.data(200);
+        org.owner.get(&space_members).await.data(200);
+        org.owner
+            .post(&space_members, json!({ "userId": eve.user_id, "role": "VIEWER" }))
+            .await
+            .data(201);
+        org.owner.patch(&space_member, json!({ "role": "MEMBER" })).await.data(200);
+        assert_eq!(org.owner.delete(&space_member).await.status, 204);
+        org.owner.get("/keys").await.data(200);
+        let key = json!({ "name": "x", "scopes": ["*"] });
+        let key = org.owner.post("/keys", key).await.data(201)["key"].take();
+        key_path = format!("/keys/{}", key["id"].as_str().expect("an id"));
+        let rotate = org.owner.request(http::Method::POST, &format!("{key_path}/rotate"));
+        Answer::of(rotate).await.data(200);
+        assert_eq!(org.owner.delete(&key_path).await.status, 204);
     }
     // who calls, BEGIN with the caller, the work, COMMIT
     for (method, path, most) in [
@@ -67,6 +91,23 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
         ("POST", &*invitations, 6),
         // words, how many vectors, vectors, notes
         ("POST", "/memory/search", 7),
+        ("GET", &*note_path, 4),
+        // the note, locked; the note and its vectors
+        ("PATCH", &*note_path, 5),
+        ("POST", "/memory/batch", 4),
+        // the role; the change
+        ("PATCH", &*space_path, 5),
+        ("GET", &*space_members, 5),
+        // the Space; its members, locked; the change
+        ("POST", &*space_members, 6),
+        ("PATCH", &*space_member, 6),
+        ("DELETE", &*space_member, 6),
+        ("GET", "/keys", 4),
+        // the caller's keys, locked; the key
+        ("POST", "/keys", 5),
+        // the key; the one that is used; the change
+        ("POST", &*format!("{key_path}/rotate"), 6),
+        ("DELETE", &*key_path, 5),
     ] {
         assert_eq!(newest(&logs, method, &format!("/api{path}")), most, "{method} {path}");
     }

@@ -96,6 +96,9 @@ pub enum Command {
     /// Invitations into the organization
     #[command(subcommand)]
     Invite(Invite),
+    /// API keys of the organization
+    #[command(subcommand)]
+    Key(Key),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -161,6 +164,140 @@ pub enum Space {
         /// A word to find it by; may be repeated
         #[arg(long = "tag", value_name = "TAG")]
         tags: Vec<String>,
+    },
+    /// Change a Space
+    Update(SpaceUpdate),
+    /// Archive Spaces: nobody sees them any more, nor their sessions and notes
+    Archive {
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        /// Their slugs or ids
+        #[arg(required = true, value_name = "SPACE")]
+        spaces: Vec<String>,
+    },
+    /// Who is in a Space
+    #[command(subcommand)]
+    Member(SpaceMember),
+}
+
+/// What to change of a Space.
+#[derive(Args, Debug)]
+#[command(group(clap::ArgGroup::new("change").required(true).multiple(true)))]
+pub struct SpaceUpdate {
+    /// Its slug or id
+    pub space: String,
+    /// The new name; the slug stays
+    #[arg(long, group = "change")]
+    pub name: Option<String>,
+    /// What it is for; an empty text clears it
+    #[arg(long, group = "change")]
+    pub description: Option<String>,
+    /// A word to find it by, in place of those that it has; may be repeated
+    #[arg(long = "tag", value_name = "TAG", group = "change")]
+    pub tags: Vec<String>,
+    /// No words to find it by any more
+    #[arg(long, group = "change", conflicts_with = "tags")]
+    pub no_tags: bool,
+    /// The model that new sessions use; an empty text clears it
+    #[arg(long, group = "change")]
+    pub model: Option<String>,
+}
+
+/// What somebody may do in a Space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SpaceRole {
+    /// Everything, members included
+    Owner,
+    /// Change the Space, and what others made in it
+    Editor,
+    /// Write
+    Member,
+    /// Read
+    Viewer,
+}
+
+impl From<SpaceRole> for types::SpaceRole {
+    fn from(role: SpaceRole) -> Self {
+        match role {
+            SpaceRole::Owner => Self::Owner,
+            SpaceRole::Editor => Self::Editor,
+            SpaceRole::Member => Self::Member,
+            SpaceRole::Viewer => Self::Viewer,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SpaceMember {
+    /// List who is in a Space
+    List {
+        /// Its slug or id
+        space: String,
+    },
+    /// Put a member of the organization into a Space
+    Add {
+        /// Its slug or id
+        space: String,
+        /// The user's id
+        user: String,
+        /// What he may do there
+        #[arg(long, value_enum, ignore_case = true, default_value = "member")]
+        role: SpaceRole,
+    },
+    /// Change what somebody may do in a Space
+    Role {
+        /// Its slug or id
+        space: String,
+        /// The user's id or e-mail address
+        user: String,
+        /// What he may do there from now on
+        #[arg(value_enum, ignore_case = true)]
+        role: SpaceRole,
+    },
+    /// Take somebody out of a Space
+    Remove {
+        /// Its slug or id
+        space: String,
+        /// The user's id or e-mail address; `me` to leave
+        user: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// List the keys of the organization
+    List,
+    /// Mint a key, which acts as you; it is shown this once
+    Create {
+        /// What it is for
+        name: String,
+        /// What it may be used for, no more than your own key; `*` for the whole API; may be repeated
+        #[arg(long = "scope", value_name = "SCOPE", required = true)]
+        scopes: Vec<String>,
+        /// In how many days it ceases to work; never otherwise
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3650))]
+        expires_in: Option<u16>,
+    },
+    /// Give a key of yours a new secret, which is shown this once; the old one stops at once
+    Rotate {
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        /// The key's id
+        id: String,
+    },
+    /// Revoke keys at once and for good
+    Revoke {
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        /// The keys' ids
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
     },
 }
 
@@ -343,6 +480,13 @@ pub enum Memory {
     /// Write a note
     #[command(visible_alias = "create")]
     Add(MemoryAdd),
+    /// Show one note
+    View {
+        /// The note's id
+        id: String,
+    },
+    /// Change a note of yours
+    Update(MemoryUpdate),
     /// Delete notes for good
     Delete {
         /// Do not ask
@@ -381,7 +525,8 @@ with \"spaceId\" (an id or a slug) and \"sourceUrl\" besides; all but \"content\
 
 Notes of yours with the same content, visibility and Space are not written again, and a note that
 was written in the last 24 hours is not doubled even if the connection broke before the answer came.
-When the rate limit is reached, the import waits as long as the server asks, and goes on.";
+When the rate limit is reached, the import waits as long as the server asks, and goes on. Ten lines
+and more are written up to 100 at a time, which counts as one write.";
 
 #[derive(Args, Debug)]
 pub struct MemoryList {
@@ -403,6 +548,32 @@ pub struct MemoryList {
     /// Only notes older than the one with this id
     #[arg(long, value_name = "ID")]
     pub before: Option<String>,
+}
+
+/// What to change of a note.
+#[derive(Args, Debug)]
+#[command(group(clap::ArgGroup::new("change").required(true).multiple(true)))]
+pub struct MemoryUpdate {
+    /// The note's id
+    pub id: String,
+    /// What it says now; - reads it from standard input
+    #[arg(long, group = "change")]
+    pub content: Option<String>,
+    /// A word to find it by, in place of those that it has; may be repeated
+    #[arg(long = "tag", value_name = "TAG", group = "change")]
+    pub tags: Vec<String>,
+    /// No words to find it by any more
+    #[arg(long, group = "change", conflicts_with = "tags")]
+    pub no_tags: bool,
+    /// Where it comes from; an empty text clears it
+    #[arg(long, value_name = "URL", group = "change")]
+    pub source_url: Option<String>,
+    /// Who sees it from now on
+    #[arg(long, value_enum, ignore_case = true, group = "change")]
+    pub visibility: Option<Visibility>,
+    /// The Space that it belongs to from now on: its slug or id
+    #[arg(long, group = "change")]
+    pub space: Option<String>,
 }
 
 #[derive(Args, Debug)]

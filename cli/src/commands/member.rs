@@ -34,7 +34,7 @@ pub async fn run(client: &Client, command: Member, output: &Output) -> Result<()
                 [one] => format!("Remove {one} from {}?", org.name),
                 _ => format!("Remove {} members from {}?", members.len(), org.name),
             };
-            if !yes && !confirmed(&question)? {
+            if !confirmed(yes, &question)? {
                 return output.say("nobody was removed");
             }
             for member in members {
@@ -47,7 +47,7 @@ pub async fn run(client: &Client, command: Member, output: &Output) -> Result<()
         }
         Member::Leave { yes } => {
             let question = format!("Leave {}? Your keys of it stop working for good.", org.name);
-            if !yes && !confirmed(&question)? {
+            if !confirmed(yes, &question)? {
                 return output.say("you are still a member");
             }
             client.members(&org.id).remove(&me.user.id).await?;

@@ -6,11 +6,13 @@ mod import;
 mod mcp;
 mod invite;
 mod member;
+mod key;
 mod memory;
 mod message;
 mod profile;
 mod session;
 mod space;
+mod space_member;
 
 use clap::CommandFactory;
 
@@ -48,6 +50,7 @@ pub async fn run(global: &Global, command: Command, output: &Output) -> Result<(
         Command::Invite(command) => {
             invite::run(&Connection::choose(global)?, command, output).await
         }
+        Command::Key(command) => key::run(&Connection::choose(global)?, command, output).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "switchy", &mut script);

@@ -16,6 +16,7 @@ async fn help_names_every_command_and_every_exit_code() {
         "message",
         "member",
         "invite",
+        "key",
         "completions",
         "--url",
         "--profile",
@@ -42,6 +43,9 @@ async fn every_subcommand_explains_itself() {
         ("member", vec!["list", "role", "remove", "leave"]),
         ("invite", vec!["list", "create", "revoke", "accept"]),
         ("memory", vec!["list", "add", "create", "delete", "search", "import"]),
+        ("memory", vec!["view", "update"]),
+        ("space", vec!["update", "archive", "member"]),
+        ("key", vec!["list", "create", "rotate", "revoke"]),
     ] {
         for subcommand in subcommands {
             let help = user.run(&[command, subcommand, "--help"]).await.ok().stdout;

@@ -3,9 +3,11 @@
 mod failures;
 mod help;
 mod import;
+mod keys;
 mod login;
 mod output;
 mod settings;
+mod spaces;
 
 use std::{
     ffi::OsStr,

@@ -205,28 +205,29 @@ fn find_nul(value: &Value, path: &mut Vec<Step>, issues: &mut Vec<Issue>) {
     }
 }
 
-/// Takes out what `path` leads to, so that the rest can be read: the field that it is or is in. An
-/// element of a list of objects is emptied instead, for the others to keep their places.
-fn take_out(value: &mut Value, path: &[Step]) {
-    let Some(last) = path.iter().rposition(|step| matches!(step, Step::Field(_))) else { return };
+/// Takes out what `path` leads to, so that the rest can be read: the field that it is or is in,
+/// whose path it returns. An element of a list of objects is emptied instead, for the others to
+/// keep their places.
+fn take_out<'a>(value: &mut Value, path: &'a [Step]) -> Option<&'a [Step]> {
+    let last = path.iter().rposition(|step| matches!(step, Step::Field(_)))?;
     let mut place = value;
     for step in &path[..last] {
-        let inner = match step {
-            Step::Field(name) => place.get_mut(name.as_ref()),
-            Step::Index(i) => place.get_mut(*i),
+        place = match step {
+            Step::Field(name) => place.get_mut(name.as_ref())?,
+            Step::Index(i) => place.get_mut(*i)?,
         };
-        let Some(inner) = inner else { return };
-        place = inner;
     }
-    let (Step::Field(name), Some(fields)) = (&path[last], place.as_object_mut()) else { return };
+    let (Step::Field(name), Some(fields)) = (&path[last], place.as_object_mut()) else {
+        return None;
+    };
     match (fields.get_mut(name.as_ref()), &path[last + 1..]) {
         (Some(Value::Array(list)), [Step::Index(i)]) if list.iter().any(Value::is_object) => {
-            if let Some(element) = list.get_mut(*i) {
-                *element = Value::Object(serde_json::Map::new());
-            }
+            *list.get_mut(*i)? = Value::Object(serde_json::Map::new());
+            None
         }
         _ => {
             fields.remove(name.as_ref());
+            path.get(..=last)
         }
     }
 }
@@ -258,14 +259,16 @@ fn parse<T: DeserializeOwned + JsonSchema + Check>(bytes: &[u8]) -> Result<T> {
         unreadable.push(located(&refusal, &[]));
     }
     // what can be read without the unreadable is checked all the same
-    for issue in &unreadable {
-        take_out(&mut value, &issue.path);
-    }
-    issues.extend(unreadable);
+    let taken: Vec<&[Step]> =
+        unreadable.iter().filter_map(|issue| take_out(&mut value, &issue.path)).collect();
+    issues.extend(unreadable.iter().cloned());
     let mut always: Option<Vec<Issue>> = None;
     for rest in completed::<T>(&value).iter().filter_map(|whole| T::deserialize(whole).ok()) {
         let mut all = issues.clone();
         check_rest(&rest, &[], &mut all);
+        // what is wrong with a stand-in is nobody's fault
+        let stands_in = |issue: &Issue| taken.iter().any(|field| issue.path.starts_with(field));
+        all.retain(|issue| issues.contains(issue) || !stands_in(issue));
         match &mut always {
             None => always = Some(all),
             Some(always) => always.retain(|issue| all.contains(issue)),
