@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::{
-    Memory, Request, Sessions, Spaces,
+    Billing, Memory, Request, Sessions, Spaces,
     call::{Call, Settings, Sleep},
     generated,
     retry::DEFAULT_MAX_RETRIES,
@@ -84,6 +84,11 @@ impl Client {
     /// The notes that the key's user can see.
     pub fn memory(&self) -> Memory<'_> {
         Memory { client: self }
+    }
+
+    /// Plan and credits of the key's organization.
+    pub fn billing(&self) -> Billing<'_> {
+        Billing { client: self }
     }
 
     /// The user, organization, role, scopes and Spaces of the key.

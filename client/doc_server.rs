@@ -31,6 +31,13 @@ pub async fn start() -> MockServer {
         "spaces": [{ "id": ID, "name": "Platform team", "slug": "platform-team", "role": "OWNER" }]
     });
 
+    let balance = json!({
+        "organizationId": ID, "plan": "TEAM", "interval": "MONTHLY", "balance": 9500,
+        "monthlyAllotment": 9000, "topupBalance": 1000, "periodEnd": NOW, "pastDue": false,
+        "cancelAtPeriodEnd": false
+    });
+    let page = json!({ "url": "https://checkout.stripe.com/c/pay/cs_live_a1b2c3" });
+
     let server = MockServer::start().await;
     let answers = [
         ("GET", "^/api/me$", 200, me),
@@ -44,6 +51,8 @@ pub async fn start() -> MockServer {
         ("POST", "^/api/spaces/[^/]+/sessions$", 201, json!({ "session": session })),
         ("PATCH", "^/api/spaces/[^/]+/sessions/[^/]+$", 200, json!({ "session": session })),
         ("GET", "^/api/memory$", 200, json!({ "memories": [note], "total": 1 })),
+        ("GET", "^/api/billing/credits$", 200, json!({ "balance": balance })),
+        ("POST", "^/api/billing/(checkout|topup|portal)$", 200, page),
         ("POST", "^/api/memory$", 201, json!({ "memory": note })),
         (
             "POST",

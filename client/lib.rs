@@ -1,5 +1,6 @@
 #![doc = include_str!("../docs/client.md")]
 
+mod billing;
 mod call;
 mod client;
 mod enums;
@@ -15,6 +16,7 @@ mod system;
 #[cfg(test)]
 mod tests;
 
+pub use billing::{Billing, TopUp};
 pub use client::{BuildError, Client, ClientBuilder, DEFAULT_BASE_URL, DEFAULT_TIMEOUT};
 pub use error::{Error, ErrorCode, FieldError, PathStep};
 pub use memory::Memory;
@@ -25,6 +27,7 @@ pub use spaces::Spaces;
 
 /// What can be asked of the server: the type parameters of [`Request`].
 pub mod operation {
+    pub use crate::billing::{BillingCheckout, BillingPortal, BillingTopUp, CreditView};
     pub use crate::{
         memory::{MemoryCreate, MemoryDelete, MemoryList, MemorySearch},
         sessions::{SessionArchive, SessionCreate, SessionList, SessionUpdate, SessionView},

@@ -113,8 +113,12 @@ pub struct BillingConfig {
     pub stripe_secret_key: Option<SecretString>,
 
     /// The signing secret (whsec_…) of Stripe's webhook to /api/webhooks/stripe
-    #[arg(long, env = "SWITCHY_STRIPE_WEBHOOK_SECRET", value_name = "SECRET",
-        hide_env_values = true)]
+    #[arg(
+        long,
+        env = "SWITCHY_STRIPE_WEBHOOK_SECRET",
+        value_name = "SECRET",
+        hide_env_values = true
+    )]
     pub stripe_webhook_secret: Option<SecretString>,
 
     /// Where Stripe's API is

@@ -224,7 +224,10 @@ async fn only_an_owner_pays_and_everything_that_is_wrong_is_said() {
     let checkout = async |body: Value| issues(&owner.post("/billing/checkout", body).await);
     assert_eq!(checkout(json!({})).await, ["plan"]);
     assert_eq!(checkout(json!({ "plan": "TEAM" })).await, ["plan"]);
-    assert_eq!(checkout(json!({ "plan": "starter", "interval": "weekly" })).await, ["interval", "plan"]);
+    assert_eq!(
+        checkout(json!({ "plan": "starter", "interval": "weekly" })).await,
+        ["interval", "plan"]
+    );
     let bad = json!({ "plan": "pro", "successUrl": "ftp://x.test", "cancelUrl": "x" });
     assert_eq!(checkout(bad).await, ["cancelUrl", "successUrl"]);
     let long = format!("https://x.test/{}", "a".repeat(2_048));
@@ -281,6 +284,21 @@ async fn what_is_sent_to_stripe_is_a_form_with_a_version_and_the_key_is_seen_now
     let server = Server::with(options).await;
     let org = server.org("acme").await;
     page(&org, "/billing/checkout", json!({ "plan": "team" })).await;
+    let session = page(&org, "/billing/topup", json!({ "pack": "small" })).await;
+    stripe.notify(&server).await;
+    stripe.pay(&session).await;
+    until(&org.owner, ("STARTER", 1_500, 1_000)).await;
+    for (operation, most) in [("billing_checkout", 18), ("billing_topup", 15)] {
+        let lines = logs.lines();
+        let line = lines.iter().find(|l| l.contains(&format!("operation={operation}")));
+        let count = line.and_then(|l| l.split(" round_trips=").nth(1)).expect("a count");
+        let count = count.split(' ').next().and_then(|n| n.parse::<u32>().ok()).expect("a number");
+        eprintln!("{operation}: {count}");
+        assert!(count <= 2 * most, "{operation}: {count}");
+    }
+    for line in logs.lines().iter().filter(|l| l.contains("operation=stripe_webhook")) {
+        eprintln!("{line}");
+    }
     let requests = stripe.get("/_config/test/requests").await;
     let requests = requests["data"].as_array().expect("a list");
     let ours = requests.iter().filter(|r| r["version"].is_string()).collect::<Vec<_>>();
@@ -295,7 +313,9 @@ async fn what_is_sent_to_stripe_is_a_form_with_a_version_and_the_key_is_seen_now
     // Stripe is gone: an answer that says so, and no key in it or in the log
     drop(stripe);
     let failed = org.owner.post("/billing/topup", json!({ "pack": "small" })).await;
-    assert!(failed.fails(500, "INTERNAL_ERROR")["message"].as_str().expect("text").contains("Stripe"));
+    assert!(
+        failed.fails(500, "INTERNAL_ERROR")["message"].as_str().expect("text").contains("Stripe")
+    );
     let lines = logs.lines().join("\n");
     assert!(!lines.contains(KEY) && !failed.text.contains(KEY));
 }

@@ -18,8 +18,15 @@ async fn an_organization_begins_as_a_starter_and_every_member_sees_it() {
         assert_eq!(
             fields(&balance),
             [
-                "balance", "cancelAtPeriodEnd", "interval", "monthlyAllotment", "organizationId",
-                "pastDue", "periodEnd", "plan", "topupBalance"
+                "balance",
+                "cancelAtPeriodEnd",
+                "interval",
+                "monthlyAllotment",
+                "organizationId",
+                "pastDue",
+                "periodEnd",
+                "plan",
+                "topupBalance"
             ]
         );
         assert_eq!(balance["organizationId"], org.id.as_str());
@@ -57,10 +64,7 @@ async fn a_month_is_refilled_when_it_is_over_and_what_is_left_expires() {
     let kinds: Vec<String> = server.sql().await.query_one(kinds, &[]).await.expect("read").get(0);
     assert_eq!(
         kinds,
-        [
-            "allotment500", "spend-120", "expiry-380", "allotment500", "expiry-500",
-            "allotment500"
-        ]
+        ["allotment500", "spend-120", "expiry-380", "allotment500", "expiry-500", "allotment500"]
     );
 }
 

@@ -225,7 +225,8 @@ async fn take(server: &Server, caller: &Caller, case: u32, step: &Step, nth: usi
                 "id": session(n), "object": "checkout.session", "payment_status": "paid",
                 "payment_intent": format!("pi_{case}_{n}"), "mode": "payment"
             });
-            let told = event(&format!("evt_{case}_{nth}"), "checkout.session.completed", at, object);
+            let told =
+                event(&format!("evt_{case}_{nth}"), "checkout.session.completed", at, object);
             tell(server, &told).await.data(200);
         }
         Step::Refund(n, cents) => {

@@ -1,8 +1,6 @@
 //! What is believed of what comes as Stripe's, and that it is carried out once.
 
-use super::{
-    SUB_CREATED, Sub, customer, hear, january, seconds, session, start, start_at, state,
-};
+use super::{SUB_CREATED, Sub, customer, hear, january, seconds, session, start, start_at, state};
 use crate::fixture::binary::{Home, Serving};
 use crate::fixture::shape::issues;
 use crate::fixture::stripe::{SECRET, event, send, signature, tell, unreachable};
@@ -37,7 +35,8 @@ async fn an_event_is_received_and_one_of_no_consequence_too() {
     let data = tell(&server, &paid("evt_1", "cs_1", 1_000)).await.data(200);
     assert_eq!(data, json!({ "received": true }));
     assert_eq!(state(&org.owner).await, ("STARTER".into(), 1_500, 1_000));
-    for (id, kind) in [("evt_2", "payout.paid"), ("evt_3", "checkout.session.expired"), ("evt_4", "")]
+    for (id, kind) in
+        [("evt_2", "payout.paid"), ("evt_3", "checkout.session.expired"), ("evt_4", "")]
     {
         let object = json!({ "id": "x", "object": "payout" });
         tell(&server, &event(id, kind, january().timestamp(), object)).await.data(200);

@@ -1,6 +1,7 @@
 //! What the commands do, one file for each resource.
 
 mod account;
+mod billing;
 mod import;
 mod memory;
 mod profile;
@@ -31,6 +32,9 @@ pub async fn run(global: &Global, command: Command, output: &Output) -> Result<(
         }
         Command::Memory(command) => {
             memory::run(&Connection::choose(global)?, command, output).await
+        }
+        Command::Billing(command) => {
+            billing::run(&Connection::choose(global)?.client()?, command, output).await
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -13,6 +13,7 @@ async fn help_names_every_command_and_every_exit_code() {
         "space",
         "session",
         "memory",
+        "billing",
         "completions",
         "--url",
         "--profile",
@@ -35,6 +36,7 @@ async fn every_subcommand_explains_itself() {
         ("profile", vec!["list", "use", "remove"]),
         ("space", vec!["list", "view", "create"]),
         ("session", vec!["list", "view", "create", "update", "archive"]),
+        ("billing", vec!["credits", "checkout", "topup", "portal"]),
         ("memory", vec!["list", "add", "create", "delete", "search", "import"]),
     ] {
         for subcommand in subcommands {
@@ -65,6 +67,11 @@ async fn wrong_usage_is_exit_code_2() {
         vec!["nonsense"],
         vec!["session", "list"],
         vec!["session", "update", "--space", "a", "id"],
+        vec!["billing", "checkout"],
+        vec!["billing", "checkout", "starter"],
+        vec!["billing", "topup"],
+        vec!["billing", "topup", "small", "--credits", "100"],
+        vec!["billing", "topup", "--credits", "99"],
         vec!["memory", "list", "--limit", "101"],
         vec!["memory", "add", "x", "--visibility", "space"],
         vec!["memory", "add", "x", "--visibility", "org", "--space", "a"],

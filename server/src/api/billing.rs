@@ -54,7 +54,7 @@ impl From<View> for CreditBalance {
             topup_balance: balance.topup,
             period_end: account.period_end.into(),
             past_due: account.past_due,
-            cancel_at_period_end: account.cancel_at_period_end,
+            cancel_at_period_end: account.cancel_at_period_end || account.ends_at.is_some(),
         }
     }
 }
@@ -434,10 +434,7 @@ struct WebhookData {
 /// however often and in whatever order it comes; one of another kind than those that matter here is
 /// received and ignored.
 #[endpoint { method = POST, path = "/api/webhooks/stripe", tags = ["Billing"], operation_id = "stripe_webhook" }]
-pub(super) async fn stripe_webhook(
-    ctx: Ctx,
-    body: Raw<StripeEvent>,
-) -> Answer<Ok200<WebhookData>> {
+pub(super) async fn stripe_webhook(ctx: Ctx, body: Raw<StripeEvent>) -> Answer<Ok200<WebhookData>> {
     let app = ctx.context();
     let body = body.into_inner()?;
     let webhook = app.billing.webhook()?;

@@ -45,12 +45,7 @@ fn lookup_key(plan: Plan, interval: Interval) -> String {
 
 impl Catalog {
     /// Stripe's id of a price.
-    pub async fn price(
-        &self,
-        stripe: &Stripe,
-        plan: Plan,
-        interval: Interval,
-    ) -> Result<&str> {
+    pub async fn price(&self, stripe: &Stripe, plan: Plan, interval: Interval) -> Result<&str> {
         let prices = self.prices(stripe).await?;
         let id = prices.get(&(plan, interval));
         id.map(String::as_str).ok_or_else(|| Error::internal(format!("no price of {plan}")))

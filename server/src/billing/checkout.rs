@@ -54,8 +54,7 @@ pub fn way_to(view: Option<&View>, plan: Plan, interval: Interval) -> Result<Pla
             "the organization is on this plan already"
         }));
     }
-    let (Some(customer), Some(item)) = (&at_stripe.customer_id, &at_stripe.item_id)
-    else {
+    let (Some(customer), Some(item)) = (&at_stripe.customer_id, &at_stripe.item_id) else {
         return Err(Error::Conflict {
             message: "a checkout has just been completed and is being confirmed; try again".into(),
             retry_after: Some(2),

@@ -9,8 +9,8 @@ pub fn month(anchor: DateTime<Utc>, n: u32) -> DateTime<Utc> {
 
 /// The number of the month, counted from `anchor`, that `at` lies in; 0 for what was before.
 pub fn number(anchor: DateTime<Utc>, at: DateTime<Utc>) -> u32 {
-    let months = (at.year() - anchor.year()) * 12 + at.month().cast_signed()
-        - anchor.month().cast_signed();
+    let months =
+        (at.year() - anchor.year()) * 12 + at.month().cast_signed() - anchor.month().cast_signed();
     let candidate = u32::try_from(months).unwrap_or(0);
     // the day of the month, or its time, is yet to come
     if candidate > 0 && month(anchor, candidate) > at { candidate - 1 } else { candidate }

@@ -93,8 +93,7 @@ impl Billing {
         let wanted = locked.account.plan.quantity(locked.members);
         let seats = current.and_then(|(item, subscription)| {
             let is_ours = subscription.bought.is_some_and(|(plan, _)| plan.has_seats());
-            (is_ours && subscription.quantity != wanted)
-                .then_some(Seats { item, quantity: wanted })
+            (is_ours && subscription.quantity != wanted).then_some(Seats { item, quantity: wanted })
         });
         if seats.is_some() {
             locked.at_stripe.seats = i32::try_from(wanted).ok();

@@ -60,7 +60,11 @@ impl Webhook<'_> {
             _ => None,
         };
         signature::verify(value, body, self.secret, store.clock().now()).map_err(|refused| {
-            Error::invalid(["headers", "Stripe-Signature"], "invalid_signature", refused.to_string())
+            Error::invalid(
+                ["headers", "Stripe-Signature"],
+                "invalid_signature",
+                refused.to_string(),
+            )
         })
     }
 

@@ -83,12 +83,7 @@ pub async fn view(tx: &mut Tx) -> Result<Option<View>> {
         .inner_join(stripe_accounts::table)
         .left_join(credit_balances::table.on(credit_balances::org_id.eq(billing_accounts::org_id)))
         .filter(visibility::billing(&caller))
-        .select((
-            Account::as_select(),
-            AtStripe::as_select(),
-            Option::<Balance>::as_select(),
-            due,
-        ))
+        .select((Account::as_select(), AtStripe::as_select(), Option::<Balance>::as_select(), due))
         .first(tx.connection())
         .await
         .optional()?;
@@ -103,11 +98,8 @@ pub async fn view(tx: &mut Tx) -> Result<Option<View>> {
 /// How many members the caller's organization has.
 pub async fn count_members(tx: &mut Tx) -> Result<u32> {
     let org = tx.caller().org_id.clone();
-    let count: i64 = members::table
-        .filter(members::org_id.eq(org))
-        .count()
-        .get_result(tx.connection())
-        .await?;
+    let count: i64 =
+        members::table.filter(members::org_id.eq(org)).count().get_result(tx.connection()).await?;
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
@@ -260,7 +252,7 @@ pub async fn slug(tx: &mut Tx) -> Result<String> {
 }
 
 /// Organizations for which time has passed that changes something, the longest waiting first.
-pub async fn due(tx: &mut SystemTx, limit: i64) -> Result<Vec<OrgId>> {
+pub async fn due(tx: &mut SystemTx, limit: usize) -> Result<Vec<OrgId>> {
     let now = tx.now();
     let past = sql::<Bool>("billing_accounts.settle_at <= coalesce(")
         .bind::<Nullable<Timestamptz>, _>(now)
@@ -268,7 +260,7 @@ pub async fn due(tx: &mut SystemTx, limit: i64) -> Result<Vec<OrgId>> {
     Ok(billing_accounts::table
         .filter(past)
         .order(billing_accounts::settle_at)
-        .limit(limit)
+        .limit(i64::try_from(limit).unwrap_or(i64::MAX))
         .select(billing_accounts::org_id)
         .load(tx.connection())
         .await?)

@@ -193,7 +193,8 @@ fn refusal(status: u16, code: Option<&str>, words: Option<&str>) -> Error {
         },
         (429, _) => Error::unavailable("Stripe is asked too often at the moment; try again"),
         (400..=499, _) => {
-            let words: String = words.unwrap_or("no reason given").chars().take(MAX_MESSAGE).collect();
+            let words: String =
+                words.unwrap_or("no reason given").chars().take(MAX_MESSAGE).collect();
             failed(format!("Stripe refused the request: {words}"))
         }
         _ => failed(format!("Stripe failed with status {status}; try again")),

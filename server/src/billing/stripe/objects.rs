@@ -231,7 +231,8 @@ pub struct Invoice {
 impl Invoice {
     /// The subscription that it is for.
     pub fn subscription(&self) -> Option<&str> {
-        let of_parent = || self.parent.as_ref()?.subscription_details.as_ref()?.subscription.as_ref();
+        let of_parent =
+            || self.parent.as_ref()?.subscription_details.as_ref()?.subscription.as_ref();
         self.subscription.as_ref().or_else(of_parent).map(Reference::id)
     }
 

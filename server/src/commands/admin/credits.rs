@@ -237,8 +237,7 @@ pub(super) async fn run(command: Credits) -> std::result::Result<(), Failed> {
         Credits::Grant(c) | Credits::Spend(c) => &c.common,
         Credits::Show(c) => &c.common,
     };
-    let database =
-        Database::open(&common.storage, crate::host::Access::Shared, progress()).await?;
+    let database = Database::open(&common.storage, crate::host::Access::Shared, progress()).await?;
     let outcome = async {
         let (store, _) = database.store(PoolConfig::for_command(), Clock::Database).await?;
         Ok::<Report, Failed>(carry_out(&store, &command).await?)

@@ -119,10 +119,7 @@ pub async fn checkout_of_payment(tx: &mut SystemTx, intent: &str) -> Result<Opti
 }
 
 /// The session that we call so.
-pub async fn checkout_of_reference(
-    tx: &mut SystemTx,
-    reference: &str,
-) -> Result<Option<Checkout>> {
+pub async fn checkout_of_reference(tx: &mut SystemTx, reference: &str) -> Result<Option<Checkout>> {
     Ok(stripe_checkouts::table
         .filter(stripe_checkouts::reference.eq(reference))
         .select(Checkout::as_select())
