@@ -11,6 +11,7 @@ use crate::{
     Memory, Messages, Request, Sessions, Spaces,
     Invitations, Members, Memory, Request, Sessions, Spaces,
     Keys, Memory, Request, Sessions, SpaceMembers, Spaces,
+    Billing, Memory, Request, Sessions, Spaces,
     call::{Call, Settings, Sleep},
     generated,
     invitations::InvitationAccept,
@@ -127,6 +128,9 @@ impl Client {
     /// for. The key's user must be the one who was invited.
     pub fn accept_invitation(&self, token: impl Into<SecretString>) -> Request<InvitationAccept> {
         self.request(InvitationAccept { token: token.into(), idempotency_key: None })
+    /// Plan and credits of the key's organization.
+    pub fn billing(&self) -> Billing<'_> {
+        Billing { client: self }
     }
 
     /// The user, organization, role, scopes and Spaces of the key.

@@ -64,6 +64,12 @@ pub async fn start() -> MockServer {
         "id": ID, "name": "Deploy bot", "prefix": "sk_live_4fQz", "scopes": ["memory:read"],
         "userId": ID, "createdAt": NOW, "secret": "sk_live_4fQz…"
     });
+    let balance = json!({
+        "organizationId": ID, "plan": "TEAM", "interval": "MONTHLY", "balance": 9500,
+        "monthlyAllotment": 9000, "topupBalance": 1000, "periodEnd": NOW, "pastDue": false,
+        "cancelAtPeriodEnd": false
+    });
+    let page = json!({ "url": "https://checkout.stripe.com/c/pay/cs_live_a1b2c3" });
 
     let server = MockServer::start().await;
     let answers = [
@@ -112,6 +118,8 @@ pub async fn start() -> MockServer {
             }),
         ),
         ("GET", "^/api/memory$", 200, json!({ "memories": [note], "total": 1 })),
+        ("GET", "^/api/billing/credits$", 200, json!({ "balance": balance })),
+        ("POST", "^/api/billing/(checkout|topup|portal)$", 200, page),
         ("POST", "^/api/memory$", 201, json!({ "memory": note })),
         ("POST", "^/api/memory/batch$", 201, json!({ "memories": [note, note] })),
         ("PATCH", "^/api/memory/[^/]+$", 200, json!({ "memory": note })),

@@ -1,5 +1,6 @@
 #![doc = include_str!("../docs/client.md")]
 
+mod billing;
 mod call;
 mod client;
 mod enums;
@@ -23,6 +24,7 @@ mod system;
 #[cfg(test)]
 mod tests;
 
+pub use billing::{Billing, TopUp};
 pub use client::{BuildError, Client, ClientBuilder, DEFAULT_BASE_URL, DEFAULT_TIMEOUT};
 pub use error::{Error, ErrorCode, FieldError, PathStep};
 pub use events::{Event, EventKind, Events, MAX_RECONNECTS, MAX_SILENCE};
@@ -44,6 +46,7 @@ pub mod operation {
         McpServerCreate, McpServerDelete, McpServerList, McpServerTest, SpaceMcpBind, SpaceMcpList,
         SpaceMcpUnbind,
     };
+    pub use crate::billing::{BillingCheckout, BillingPortal, BillingTopUp, CreditView};
     pub use crate::{
         invitations::{InvitationAccept, InvitationCreate, InvitationList, InvitationRevoke},
         members::{MemberList, MemberRemove, MemberUpdate},

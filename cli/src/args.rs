@@ -99,6 +99,9 @@ pub enum Command {
     /// API keys of the organization
     #[command(subcommand)]
     Key(Key),
+    /// Plan and credits of the organization
+    #[command(subcommand)]
+    Billing(Billing),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -653,5 +656,94 @@ pub enum Mcp {
         place: InSpace,
         /// Its mention or id
         server: String,
+/// A plan that can be bought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Plan {
+    /// For one person
+    Pro,
+    /// For a team: a pool of credits that grows with its members
+    Team,
+    /// For a large team
+    Enterprise,
+}
+
+impl From<Plan> for types::PaidPlan {
+    fn from(plan: Plan) -> Self {
+        match plan {
+            Plan::Pro => Self::Pro,
+            Plan::Team => Self::Team,
+            Plan::Enterprise => Self::Enterprise,
+        }
+    }
+}
+
+/// A usual number of credits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Pack {
+    /// 1,000 credits
+    Small,
+    /// 5,000 credits
+    Medium,
+    /// 20,000 credits
+    Large,
+}
+
+impl From<Pack> for types::CreditPack {
+    fn from(pack: Pack) -> Self {
+        match pack {
+            Pack::Small => Self::Small,
+            Pack::Medium => Self::Medium,
+            Pack::Large => Self::Large,
+        }
+    }
+}
+
+/// How many credits to buy.
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+pub struct TopUpAmount {
+    /// A usual number
+    #[arg(value_enum)]
+    pub pack: Option<Pack>,
+    /// How many, from 100 to 1000000
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+    pub credits: Option<u32>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Billing {
+    /// Show the plan, and what there is to spend
+    Credits,
+    /// Print the page on which a plan is bought, or the change to it confirmed
+    Checkout {
+        /// The plan
+        #[arg(value_enum, ignore_case = true)]
+        plan: Plan,
+        /// Pay for a year at once, which costs less, instead of every month
+        #[arg(long)]
+        annual: bool,
+        /// Where the browser goes when it is paid
+        #[arg(long, value_name = "URL")]
+        success_url: Option<String>,
+        /// Where the browser goes when it is not
+        #[arg(long, value_name = "URL")]
+        cancel_url: Option<String>,
+    },
+    /// Print the page on which credits are bought that do not expire
+    Topup {
+        #[command(flatten)]
+        amount: TopUpAmount,
+        /// Where the browser goes when it is paid
+        #[arg(long, value_name = "URL")]
+        success_url: Option<String>,
+        /// Where the browser goes when it is not
+        #[arg(long, value_name = "URL")]
+        cancel_url: Option<String>,
+    },
+    /// Print the page with invoices, cards and the plan
+    Portal {
+        /// Where the page's link back leads
+        #[arg(long, value_name = "URL")]
+        return_url: Option<String>,
     },
 }

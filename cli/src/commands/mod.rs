@@ -2,6 +2,7 @@
 
 mod account;
 mod confirm;
+mod billing;
 mod import;
 mod mcp;
 mod invite;
@@ -51,6 +52,9 @@ pub async fn run(global: &Global, command: Command, output: &Output) -> Result<(
             invite::run(&Connection::choose(global)?, command, output).await
         }
         Command::Key(command) => key::run(&Connection::choose(global)?, command, output).await,
+        Command::Billing(command) => {
+            billing::run(&Connection::choose(global)?.client()?, command, output).await
+        }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "switchy", &mut script);

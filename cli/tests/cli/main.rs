@@ -1,5 +1,6 @@
 //! The command line as its users meet it: a process with arguments, an environment, and a server.
 
+mod billing;
 mod failures;
 mod help;
 mod import;

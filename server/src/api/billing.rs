@@ -54,7 +54,7 @@ impl From<View> for CreditBalance {
             topup_balance: balance.topup,
             period_end: account.period_end.into(),
             past_due: account.past_due,
-            cancel_at_period_end: account.cancel_at_period_end,
+            cancel_at_period_end: account.cancel_at_period_end || account.ends_at.is_some(),
         }
     }
 }

@@ -119,7 +119,10 @@ impl Locked {
         let refill = match account.interval {
             None => end,
             Some(Interval::Monthly) => None,
-            Some(Interval::Annual) => end.filter(|_| end < account.paid_until),
+            // past what is paid, nothing comes before the next payment
+            Some(Interval::Annual) => {
+                end.filter(|at| *at > self.now && Some(*at) < account.paid_until)
+            }
         };
         account.settle_at = refill.into_iter().chain(account.ends_at).min();
     }

@@ -93,12 +93,12 @@ impl Plan {
     pub fn monthly_price(self, interval: Interval) -> Price {
         let (base, seat) = match (self, interval) {
             (Plan::Starter, _) => (0, 0),
-            (Plan::Pro, Interval::Monthly) => (20_00, 0),
-            (Plan::Pro, Interval::Annual) => (16_00, 0),
-            (Plan::Team, Interval::Monthly) => (49_00, 12_00),
-            (Plan::Team, Interval::Annual) => (39_00, 10_00),
-            (Plan::Enterprise, Interval::Monthly) => (199_00, 20_00),
-            (Plan::Enterprise, Interval::Annual) => (159_00, 16_00),
+            (Plan::Pro, Interval::Monthly) => (2_000, 0),
+            (Plan::Pro, Interval::Annual) => (1_600, 0),
+            (Plan::Team, Interval::Monthly) => (4_900, 1_200),
+            (Plan::Team, Interval::Annual) => (3_900, 1_000),
+            (Plan::Enterprise, Interval::Monthly) => (19_900, 2_000),
+            (Plan::Enterprise, Interval::Annual) => (15_900, 1_600),
         };
         Price { base, seat }
     }

@@ -13,7 +13,7 @@ const SETTLE_INTERVAL: Duration = Duration::from_secs(60);
 /// How often old events are forgotten.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(3600);
 /// Organizations that are settled before a look at anything else.
-const BATCH: i64 = 100;
+const BATCH: usize = 1_000;
 
 impl Billing {
     /// Runs until the server stops.
@@ -23,7 +23,11 @@ impl Billing {
         loop {
             if is_due(settled, SETTLE_INTERVAL) {
                 settled = Some(Instant::now());
-                self.report("credits could not be settled", self.settle_due(&store).await);
+                match self.settle_due(&store).await {
+                    // there are more
+                    Ok(count) if count >= BATCH => settled = None,
+                    outcome => self.report("credits could not be settled", outcome),
+                }
             }
             if is_due(expired, EXPIRY_INTERVAL) {
                 expired = Some(Instant::now());
@@ -43,19 +47,17 @@ impl Billing {
     /// Settles what is due; returns how many organizations that were. Any number of servers may do
     /// so at the same time: who comes second finds nothing to do.
     pub async fn settle_due(&self, store: &Store) -> Result<usize> {
-        let mut all = 0;
-        loop {
-            let mut tx = store.begin_system().await?;
-            let due = billing::due(&mut tx, BATCH).await?;
-            tx.commit().await?;
-            for org in &due {
-                self.settle(store, org).await?;
-            }
-            all += due.len();
-            if i64::try_from(due.len()).unwrap_or(BATCH) < BATCH {
-                return Ok(all);
+        let mut tx = store.begin_system().await?;
+        let due = billing::due(&mut tx, BATCH).await?;
+        tx.commit().await?;
+        for org in &due {
+            // one that fails must not keep the others from theirs
+            if let Err(error) = self.settle(store, org).await {
+                slog::warn!(self.log, "the credits of an organization could not be settled";
+                    "org" => %org, "error" => error.chain());
             }
         }
+        Ok(due.len())
     }
 }
 

@@ -252,7 +252,7 @@ pub async fn slug(tx: &mut Tx) -> Result<String> {
 }
 
 /// Organizations for which time has passed that changes something, the longest waiting first.
-pub async fn due(tx: &mut SystemTx, limit: i64) -> Result<Vec<OrgId>> {
+pub async fn due(tx: &mut SystemTx, limit: usize) -> Result<Vec<OrgId>> {
     let now = tx.now();
     let past = sql::<Bool>("billing_accounts.settle_at <= coalesce(")
         .bind::<Nullable<Timestamptz>, _>(now)
@@ -260,7 +260,7 @@ pub async fn due(tx: &mut SystemTx, limit: i64) -> Result<Vec<OrgId>> {
     Ok(billing_accounts::table
         .filter(past)
         .order(billing_accounts::settle_at)
-        .limit(limit)
+        .limit(i64::try_from(limit).unwrap_or(i64::MAX))
         .select(billing_accounts::org_id)
         .load(tx.connection())
         .await?)
