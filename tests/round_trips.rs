@@ -29,7 +29,17 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
     let private =
         json!({ "content": "Staging deploys happen on Tuesdays.", "visibility": "PRIVATE" });
     let search = json!({ "query": "when do deploys happen?" });
+    let integration = json!({
+        "displayName": "x", "mentionSlug": "x", "endpointUrl": "https://1.1.1.1/",
+        "authType": "BEARER", "secret": "abc"
+    });
     for _ in 0..3 {
+        let made = org.owner.post("/mcp/servers", integration.clone()).await.data(201);
+        let made = made["server"]["id"].as_str().expect("an id").to_owned();
+        org.owner.get("/mcp/servers").await.data(200);
+        assert_eq!(org.owner.put(&format!("/spaces/team/mcps/{made}")).await.status, 204);
+        org.owner.get("/spaces/team/mcps").await.data(200);
+        assert_eq!(org.owner.delete(&format!("/mcp/servers/{made}")).await.status, 204);
         org.owner.get("/projects").await.data(200);
         org.owner.get(&space_path).await.data(200);
         org.owner.get("/spaces/team/sessions").await.data(200);
@@ -47,6 +57,10 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
         ("GET", &*session, 5),
         ("GET", "/memory", 4),
         ("GET", "/me", 5),
+        ("GET", "/mcp/servers", 4),
+        // how many there are, the secret, the server
+        ("POST", "/mcp/servers", 6),
+        ("GET", "/spaces/team/mcps", 5),
         ("POST", "/memory", 4),
         // words, how many vectors, vectors, notes
         ("POST", "/memory/search", 7),

@@ -13,6 +13,7 @@ async fn help_names_every_command_and_every_exit_code() {
         "space",
         "session",
         "memory",
+        "mcp",
         "completions",
         "--url",
         "--profile",
@@ -35,6 +36,7 @@ async fn every_subcommand_explains_itself() {
         ("profile", vec!["list", "use", "remove"]),
         ("space", vec!["list", "view", "create"]),
         ("session", vec!["list", "view", "create", "update", "archive"]),
+        ("mcp", vec!["list", "add", "remove", "test", "bind", "unbind"]),
         ("memory", vec!["list", "add", "create", "delete", "search", "import"]),
     ] {
         for subcommand in subcommands {
@@ -69,6 +71,8 @@ async fn wrong_usage_is_exit_code_2() {
         vec!["memory", "add", "x", "--visibility", "space"],
         vec!["memory", "add", "x", "--visibility", "org", "--space", "a"],
         vec!["memory", "import", "no-such-file.jsonl"],
+        vec!["mcp", "add", "x", "https://a.example/", "--mention", "x", "--secret-stdin"],
+        vec!["mcp", "add", "x", "https://a.example/", "--mention", "x", "--auth", "bearer"],
         vec!["whoami", "--url", "not a url"],
         vec!["whoami", "--profile", "nobody"],
         vec!["whoami", "--api-key", "sk_live_x"],
