@@ -114,6 +114,8 @@ impl Client {
     /// The integrations of the Space with this slug.
     pub fn space_mcps<'a>(&'a self, slug: &'a str) -> SpaceMcps<'a> {
         SpaceMcps { client: self, slug }
+    }
+
     /// The members of the organization with this id: the key's own, [`Client::me`] tells it.
     pub fn members<'a>(&'a self, org_id: &'a str) -> Members<'a> {
         Members { client: self, org_id }
@@ -128,6 +130,8 @@ impl Client {
     /// for. The key's user must be the one who was invited.
     pub fn accept_invitation(&self, token: impl Into<SecretString>) -> Request<InvitationAccept> {
         self.request(InvitationAccept { token: token.into(), idempotency_key: None })
+    }
+
     /// Plan and credits of the key's organization.
     pub fn billing(&self) -> Billing<'_> {
         Billing { client: self }

@@ -36,6 +36,10 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
     let invitations = format!("/org/{}/invitations", org.id);
     let space_members = format!("{space_path}/members");
     let space_member = format!("{space_members}/{}", eve.user_id);
+    let integration = json!({
+        "displayName": "x", "mentionSlug": "x", "endpointUrl": "https://1.1.1.1/",
+        "authType": "BEARER", "secret": "abc"
+    });
     let (mut note_path, mut key_path) = (String::new(), String::new());
     for round in 0..3 {
         org.owner.get(&members).await.data(200);
@@ -44,6 +48,12 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
         let invite = json!({ "email": email, "role": "MEMBER" });
         org.owner.post(&invitations, invite).await.data(201);
         org.owner.get(&invitations).await.data(200);
+        let made = org.owner.post("/mcp/servers", integration.clone()).await.data(201);
+        let made = made["server"]["id"].as_str().expect("an id").to_owned();
+        org.owner.get("/mcp/servers").await.data(200);
+        assert_eq!(org.owner.put(&format!("/spaces/team/mcps/{made}")).await.status, 204);
+        org.owner.get("/spaces/team/mcps").await.data(200);
+        assert_eq!(org.owner.delete(&format!("/mcp/servers/{made}")).await.status, 204);
         org.owner.get("/projects").await.data(200);
         org.owner.get(&space_path).await.data(200);
         org.owner.get("/spaces/team/sessions").await.data(200);
@@ -82,6 +92,10 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
         ("GET", &*session, 5),
         ("GET", "/memory", 4),
         ("GET", "/me", 5),
+        ("GET", "/mcp/servers", 4),
+        // how many there are, the secret, the server
+        ("POST", "/mcp/servers", 6),
+        ("GET", "/spaces/team/mcps", 5),
         ("POST", "/memory", 4),
         ("GET", &*members, 4),
         // lock and roles, change

@@ -45,6 +45,7 @@ pub async fn run(global: &Global, command: Command, output: &Output) -> Result<(
         }
         Command::Mcp(command) => {
             mcp::run(&Connection::choose(global)?.client()?, command, output).await
+        }
         Command::Member(command) => {
             member::run(&Connection::choose(global)?.client()?, command, output).await
         }
