@@ -3,16 +3,76 @@
 use super::*;
 use crate::fixture::binary::{Ended, Home, Process, Serving};
 use crate::fixture::cluster::cluster;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::PrivatePkcs8KeyDer;
 use secrecy::ExposeSecret;
-use std::io::Write as _;
+use std::io::{Seek, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+
+/// The shared MCP server behind TLS, as a certificate authority of this test certifies it; its port
+/// and the authority's certificate.
+async fn behind_tls() -> (u16, String) {
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new([]).expect("parameters");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = params.self_signed(&key).expect("a certificate").pem();
+    let issuer = Issuer::new(params, key);
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(["localhost".to_owned()]).expect("parameters");
+    let certificate = params.signed_by(&key, &issuer).expect("a certificate");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        )
+        .expect("a configuration");
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(mut outside) = acceptor.accept(connection).await else { return };
+                let inside = TcpStream::connect(("127.0.0.1", upstream())).await;
+                let _ = copy_bidirectional(&mut outside, &mut inside.expect("connected")).await;
+            });
+        }
+    });
+    (port, authority)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_internal_server_may_have_a_certificate_of_an_authority_that_the_operator_names() {
+    let (port, authority) = behind_tls().await;
+    let home = Home::new();
+    let file = home.folder().join("authority.pem");
+    std::fs::write(&file, authority).expect("written");
+    let mut command = home.serve();
+    command.env("SWITCHY_MCP_ALLOW_HOSTS", "localhost, 127.0.0.1").env("SSL_CERT_FILE", &file);
+    let serving = Serving::start(&mut command);
+    let owner = serving.caller(&home.key());
+    let made = register(&owner, body("a", &format!("https://localhost:{port}/mcp"))).await;
+    let found = test(&owner, &made).await;
+    assert_eq!((&found["ok"], &found["toolCount"]), (&json!(true), &json!(3)), "{found}");
+    // by another name it is somebody else
+    let made = register(&owner, body("b", &format!("https://127.0.0.1:{port}/mcp"))).await;
+    assert_eq!(test(&owner, &made).await["error"]["code"], "tls_failed");
+    end(serving);
+}
 
 /// Runs a command off this thread, with something on its standard input.
 async fn run(mut command: Command, input: &str) -> Ended {
     let mut file = tempfile::tempfile().expect("a file");
     file.write_all(input.as_bytes()).expect("written");
-    std::io::Seek::rewind(&mut file).expect("rewound");
+    file.rewind().expect("rewound");
     command.stdin(Stdio::from(file));
     tokio::task::spawn_blocking(move || Process::start(&mut command).wait()).await.expect("it ran")
 }

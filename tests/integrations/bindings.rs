@@ -56,7 +56,7 @@ async fn owner_and_editor_of_the_space_bind_and_so_do_owner_and_admin_of_the_org
     let (server, org, space, made) = team().await;
     let path = binding(&made);
     for (name, org_role, space_role, may) in [
-        ("owner", OrgRole::Member, Some("OWNER"), true),
+        ("space-owner", OrgRole::Member, Some("OWNER"), true),
         ("editor", OrgRole::Member, Some("EDITOR"), true),
         ("member", OrgRole::Member, Some("MEMBER"), false),
         ("viewer", OrgRole::Member, Some("VIEWER"), false),

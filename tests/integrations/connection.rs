@@ -240,8 +240,8 @@ async fn a_secret_under_another_key_is_named_and_nobody_is_called() {
         answer.text().await.expect("text").parse().expect("a number")
     };
     let before = count().await;
-    let beside = owner.at(&server.beside(with_key(b"two")).await.url);
-    let found = test(&beside, &made).await;
+    let beside = server.beside(with_key(b"two")).await;
+    let found = test(&owner.at(&beside.url), &made).await;
     assert_eq!(found["error"]["code"], "secret_unreadable", "{found}");
     assert_eq!(found["health"], "UNREACHABLE");
     assert_eq!(listed_health(&owner, &made).await, "UNREACHABLE");

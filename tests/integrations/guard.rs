@@ -119,7 +119,8 @@ async fn an_address_that_is_allowed_no_longer_is_not_connected_to() {
     let owner = server.org("acme").await.owner;
     let plain = register(&owner, body("a", &format!("http://{listed}/mcp"))).await;
     let secure = register(&owner, body("b", &format!("https://{listed}/mcp"))).await;
-    let strict = owner.at(&server.beside(options("")).await.url);
+    let beside = server.beside(options("")).await;
+    let strict = owner.at(&beside.url);
     for made in [&plain, &secure] {
         assert_eq!(test(&strict, made).await["error"]["code"], "address_forbidden");
     }

@@ -1,13 +1,20 @@
 //! What the commands do, one file for each resource.
 
 mod account;
+mod confirm;
+mod billing;
 mod import;
 mod mcp;
 mod mcp_server;
+mod invite;
+mod member;
+mod key;
 mod memory;
+mod message;
 mod profile;
 mod session;
 mod space;
+mod space_member;
 
 use clap::CommandFactory;
 
@@ -31,6 +38,9 @@ pub async fn run(global: &Global, command: Command, output: &Output) -> Result<(
         Command::Session(command) => {
             session::run(&Connection::choose(global)?.client()?, command, output).await
         }
+        Command::Message(command) => {
+            message::run(&Connection::choose(global)?.client()?, command, output).await
+        }
         Command::Memory(command) => {
             memory::run(&Connection::choose(global)?, command, output).await
         }
@@ -43,6 +53,16 @@ pub async fn run(global: &Global, command: Command, output: &Output) -> Result<(
         }
         Command::Mcp(McpCommand::Integrations(command)) => {
             mcp::run(&Connection::choose(global)?.client()?, command, output).await
+        }
+        Command::Member(command) => {
+            member::run(&Connection::choose(global)?.client()?, command, output).await
+        }
+        Command::Invite(command) => {
+            invite::run(&Connection::choose(global)?, command, output).await
+        }
+        Command::Key(command) => key::run(&Connection::choose(global)?, command, output).await,
+        Command::Billing(command) => {
+            billing::run(&Connection::choose(global)?.client()?, command, output).await
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();

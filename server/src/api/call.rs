@@ -84,11 +84,6 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Begins a POST without a body that honours `Idempotency-Key`.
-    pub async fn post_without_body<D: Documented>(&self, key: IdempotencyKey) -> Result<Write<D>> {
-        limits::begin_without_body(&self.app.store, &self.caller, self.request, key).await
-    }
-
     /// Begins a POST that honours `Idempotency-Key`.
     pub async fn post<B, D: Documented>(
         &self,

@@ -405,7 +405,7 @@ pub(super) async fn mcp_server_test(
 ) -> Answer<Ok200<McpConnectionTest>> {
     let call = Call::writing(&ctx, Scope::McpServersWrite).await?;
     let app = call.app();
-    let mut first = match call.post_without_body(key).await? {
+    let mut first = match call.post_bodiless(key, ctx.request.uri().path()).await? {
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
     };
@@ -420,10 +420,10 @@ pub(super) async fn mcp_server_test(
         Err(error) => return first.finish(Err(error)).await,
     };
     // no transaction and no connection to the database while somebody else may take his time
-    let interrupted = first.interrupt().await?;
+    let paused = first.pause().await?;
     let _place = app.upstreams.place()?;
     let report = health::check(&app.upstreams, &app.vault, &target).await;
-    let mut first = match interrupted.resume(&app.store, call.caller()).await? {
+    let mut first = match paused.resume(&app.store).await? {
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
     };

@@ -3,12 +3,15 @@
 //! Every handler has three steps: [`Call::begin`] says who calls and counts the request, one store
 //! function does the work in the call's transaction, and the answer goes into the envelope.
 
+mod billing;
 mod call;
 mod events;
+mod invitations;
 mod keys;
-mod mcp_server;
 mod mcp_servers;
+mod mcp_server;
 mod me;
+mod members;
 pub(crate) mod memory;
 pub(crate) mod mentions;
 pub(crate) mod messages;
@@ -18,13 +21,16 @@ mod space_members;
 pub(crate) mod spaces;
 mod system;
 
+pub use crate::public_url::PublicUrl;
 pub use call::{Call, Ctx};
 
 use crate::auth::KeySecret;
+use crate::billing::Billing;
 use crate::events::Hub;
 use crate::http::openapi::{self, About};
 use crate::limits::Limits;
 use crate::mcp::server::Quotas;
+use crate::mail::{Mailer, Postman};
 use crate::mcp::client::Upstreams;
 use crate::search::Search;
 use crate::store::Store;
@@ -33,7 +39,7 @@ use dropshot::{
     ApiDescription, ApiDescriptionRegisterError, EndpointTagPolicy, TagConfig, TagDetails,
 };
 use serde_json::Value;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// Every route is served below this; the OpenAPI document names it in `servers`.
 pub const PREFIX: &str = "/api";
@@ -47,44 +53,27 @@ pub struct App {
     /// Embedder and ranking.
     pub search: Search,
     /// Under which keys are digested.
-    pub key_secret: KeySecret,
+    pub key_secret: Arc<KeySecret>,
     /// Requests a minute.
     pub limits: Limits,
     /// Calls of the MCP server a minute.
     pub mcp_quotas: Quotas,
     /// Where people reach this server, without a slash at the end: `https://switchy.example`.
     pub public_url: PublicUrl,
+    /// The mail server; `None`: nothing is mailed.
+    pub mailer: Option<Mailer>,
+    /// Sends what is to be mailed.
+    pub postman: Postman,
     /// Who follows which session on this server.
     pub events: Arc<Hub>,
     /// Where the log goes.
     pub log: slog::Logger,
+    /// Plans, credits and Stripe.
+    pub billing: Arc<Billing>,
     /// The secrets of integrations.
     pub vault: Vault,
     /// How integrations are called.
     pub upstreams: Upstreams,
-}
-
-/// Where people reach this server. Known at the latest when it listens.
-#[derive(Clone, Debug, Default)]
-pub struct PublicUrl(Arc<OnceLock<String>>);
-
-impl PublicUrl {
-    /// As the operator says.
-    pub fn given(url: &url::Url) -> Self {
-        let this = PublicUrl::default();
-        this.or(url.as_str());
-        this
-    }
-
-    /// Unless it is known already, it is this.
-    pub fn or(&self, url: &str) {
-        self.0.get_or_init(|| url.trim_end_matches('/').to_owned());
-    }
-
-    /// An absolute URL of this server; `path` begins with a slash.
-    pub fn at(&self, path: &str) -> String {
-        format!("{}{path}", self.0.get().map_or("", String::as_str))
-    }
 }
 
 const TAGS: [(&str, &str); 9] = [
@@ -147,6 +136,13 @@ pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegister
     api.register(memory::memory_view)?;
     api.register(memory::update::memory_update)?;
     api.register(memory::memory_delete)?;
+    api.register(members::member_list)?;
+    api.register(members::member_update)?;
+    api.register(members::member_remove)?;
+    api.register(invitations::invitation_list)?;
+    api.register(invitations::invitation_create)?;
+    api.register(invitations::invitation_revoke)?;
+    api.register(invitations::invitation_accept)?;
     api.register(keys::key_list)?;
     api.register(keys::key_create)?;
     api.register(keys::key_revoke)?;
@@ -159,6 +155,11 @@ pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegister
     api.register(mcp_servers::space_mcp_bind)?;
     api.register(mcp_servers::space_mcp_unbind)?;
     api.register(me::me)?;
+    api.register(billing::credit_balance)?;
+    api.register(billing::billing_checkout)?;
+    api.register(billing::billing_portal)?;
+    api.register(billing::billing_topup)?;
+    api.register(billing::stripe_webhook)?;
     api.register(system::health)?;
     api.register(system::ready)?;
     api.register(system::health_at_root)?;
@@ -187,8 +188,9 @@ fn about() -> About {
         version: semver::Version::new(2, 0, 0),
         servers: &[("/api", "This server"), ("https://switchy.build/api", "The hosted service")],
         prefix: PREFIX,
-        public: &["health", "ready", "openapi", "mcp_openapi"],
         event_streams: &["session_events"],
+        public: &["health", "ready", "openapi", "mcp_openapi", "stripe_webhook"],
+        optional_bodies: &["billing_portal"],
     }
 }
 

@@ -96,6 +96,7 @@ macro_rules! failed_from {
 
 failed_from!(
     crate::api::DescriptionError,
+    crate::mail::MailError,
     crate::server::StartError,
     crate::mcp::client::SetupError,
     crate::store::ConnectError,

@@ -14,5 +14,5 @@ pub mod sse;
 
 pub use dialect::Dialect;
 pub use envelope::{Envelope, Failure, Timestamp};
-pub use extract::{Check, IdempotencyKey, Issues, Json, Params};
+pub use extract::{Check, IdempotencyKey, Issues, Json, Params, Raw};
 pub use reply::{Answer, Created, NoContent, Ok200, Reply};

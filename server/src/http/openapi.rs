@@ -114,6 +114,8 @@ pub struct About {
     pub public: &'static [&'static str],
     /// Operations that answer with server-sent events, each of which their schema describes.
     pub event_streams: &'static [&'static str],
+    /// Operations whose body may be left out.
+    pub optional_bodies: &'static [&'static str],
 }
 
 /// OpenAPI 3.0.3: the union of what Dropshot emits for `parts`, completed.
@@ -220,6 +222,9 @@ fn complete(operation: &mut Value, about: &About) {
     let public = about.public.contains(&id.as_str());
     operation["security"] = if public { json!([{}]) } else { json!([{ "apiKey": [] }]) };
     let has_body = operation.get("requestBody").is_some();
+    if has_body && about.optional_bodies.contains(&id.as_str()) {
+        operation["requestBody"]["required"] = json!(false);
+    }
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else {
         return;
     };

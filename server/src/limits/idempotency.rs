@@ -3,12 +3,14 @@
 //! Claiming the key, the work and the recording of its answer are one transaction: either all of it
 //! happened or nothing did, whatever dies in between.
 
+use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::http::reply::{Answer, Documented, Recorded, Reply};
 use crate::http::{IdempotencyKey, Json, scope};
 use crate::store::idempotency::{self, Claim, Key, Stored};
 use crate::store::{Store, Tx};
 use http::{HeaderName, HeaderValue, StatusCode};
+use sha2::{Digest, Sha256};
 
 /// A writing request, claimed or answered already.
 pub enum Write<D> {
@@ -62,7 +64,7 @@ impl Claimed {
 /// still running.
 pub async fn begin<B, D: Documented>(
     store: &Store,
-    caller: &crate::auth::Caller,
+    caller: &Caller,
     request: &dropshot::RequestInfo,
     key: IdempotencyKey,
     body: &mut Json<B>,
@@ -77,22 +79,11 @@ pub async fn begin<B, D: Documented>(
     claim(store, caller, claimed).await
 }
 
-/// Begins the work of a POST without a body; like [`begin`].
-pub async fn begin_without_body<D: Documented>(
-    store: &Store,
-    caller: &crate::auth::Caller,
-    request: &dropshot::RequestInfo,
-    key: IdempotencyKey,
-) -> Result<Write<D>> {
-    let claimed = key.into_inner()?.map(|key| Claimed::of(request, key, [0; 32]));
-    claim(store, caller, claimed).await
-}
-
 /// The same for a POST that has no body. `path` is what the answer is kept under: the request's own
 /// may hold what must not be stored.
 pub async fn begin_bodiless<D: Documented>(
     store: &Store,
-    caller: &crate::auth::Caller,
+    caller: &Caller,
     method: &http::Method,
     path: &str,
     key: IdempotencyKey,
@@ -106,9 +97,10 @@ pub async fn begin_bodiless<D: Documented>(
     claim(store, caller, claimed).await
 }
 
+/// Begins the transaction that the request with this key is answered in.
 async fn claim<D: Documented>(
     store: &Store,
-    caller: &crate::auth::Caller,
+    caller: &Caller,
     claimed: Option<Claimed>,
 ) -> Result<Write<D>> {
     Ok(match begin_part(store, caller, claimed).await? {
@@ -117,10 +109,10 @@ async fn claim<D: Documented>(
     })
 }
 
-/// The same for what is only a part of a response; `None` when it brings no idempotency key.
+/// As [`begin`], for what is only a part of a response; `None` when it brings no idempotency key.
 pub async fn begin_part(
     store: &Store,
-    caller: &crate::auth::Caller,
+    caller: &Caller,
     claimed: Option<Claimed>,
 ) -> Result<Part> {
     let mut tx = store.begin(caller).await?;
@@ -156,23 +148,6 @@ pub async fn begin_part(
     }
 }
 
-/// A request whose work goes on outside of the database, and comes back.
-pub struct Interrupted {
-    claimed: Option<Claimed>,
-}
-
-impl Interrupted {
-    /// Takes the work up again, in a new transaction. Where another request with the same key was
-    /// faster, its answer counts.
-    pub async fn resume<D: Documented>(
-        self,
-        store: &Store,
-        caller: &crate::auth::Caller,
-    ) -> Result<Write<D>> {
-        claim(store, caller, self.claimed).await
-    }
-}
-
 /// The answer to a request that made a secret, which is shown once and stored nowhere.
 pub struct WithSecret {
     /// For the first request: with the secret.
@@ -181,12 +156,40 @@ pub struct WithSecret {
     pub kept: Recorded,
 }
 
+/// Work that waits for somebody else, without a transaction: see [`First::pause`].
+pub struct Paused {
+    caller: Caller,
+    claimed: Option<Claimed>,
+}
+
+impl Paused {
+    /// What identifies the request, its user and its body; `None` when it has no key, and so is
+    /// like no other.
+    pub fn digest(&self) -> Option<[u8; 32]> {
+        let claimed = self.claimed.as_ref()?;
+        let mut digest = Sha256::new();
+        let parts = [self.caller.key_id.as_str(), &claimed.method, &claimed.path, &claimed.key];
+        for part in parts {
+            digest.update(part.as_bytes());
+            digest.update([0]);
+        }
+        Some(digest.chain_update(claimed.digest).finalize().into())
+    }
+
+    /// Goes on in another transaction. The same request may have been answered meanwhile: then what
+    /// was done in between must have been done once for both, by [`Paused::digest`].
+    pub async fn resume<D: Documented>(self, store: &Store) -> Result<Write<D>> {
+        claim(store, &self.caller, self.claimed).await
+    }
+}
+
 impl First {
-    /// Gives transaction and connection back, for work that takes long and needs neither. Nothing
-    /// may have been written; the key is free until [`Interrupted::resume`].
-    pub async fn interrupt(self) -> Result<Interrupted> {
+    /// Ends the transaction without an answer, so that no connection is held while somebody else
+    /// is asked. Only for what has written nothing yet.
+    pub async fn pause(self) -> Result<Paused> {
+        let caller = self.tx.caller().clone();
         self.tx.rollback().await?;
-        Ok(Interrupted { claimed: self.claimed })
+        Ok(Paused { caller, claimed: self.claimed })
     }
 
     /// Ends the work: records its answer, good or bad, and makes it durable; or undoes everything
@@ -195,16 +198,19 @@ impl First {
         Ok(Reply::from_recorded(self.settle(outcome).await?))
     }
 
-    /// As [`First::finish`], for an answer with a secret in it: a replay shows what is kept
-    /// (contract A5).
-    pub async fn finish_with_secret<D: Documented>(self, outcome: Result<WithSecret>) -> Answer<D> {
-        Ok(Reply::from_recorded(self.end(outcome).await?))
-    }
-
     /// As [`First::finish`], for an answer that is only a part of the response.
     pub async fn settle(self, outcome: Result<Recorded>) -> Result<Recorded> {
         let outcome = outcome.map(|answer| WithSecret { kept: answer.clone(), shown: answer });
         self.end(outcome).await
+    }
+
+    /// As [`First::finish`], for an answer with a secret in it: a replay shows what is kept
+    /// (contract A5).
+    pub async fn finish_with_secret<D: Documented>(
+        self,
+        outcome: Result<WithSecret>,
+    ) -> Answer<D> {
+        Ok(Reply::from_recorded(self.end(outcome).await?))
     }
 
     async fn end(mut self, outcome: Result<WithSecret>) -> Result<Recorded> {

@@ -3,6 +3,7 @@
 mod idempotency;
 mod rate;
 
-pub use idempotency::{Claimed, First, Part, WithSecret, Write, begin, begin_bodiless, begin_part};
-pub use rate::{Bucket, Limits, Quota, admit, admit_to, digest};
-pub use idempotency::{Interrupted, begin_without_body};
+pub use idempotency::{
+    Claimed, First, Part, Paused, WithSecret, Write, begin, begin_bodiless, begin_part,
+};
+pub use rate::{Bucket, Limits, Quota, admit, admit_to, count_failure, digest};

@@ -16,7 +16,7 @@ const SLOW: f64 = 0.5;
 /// How often the background looks for checks that are due.
 const LOOK: Duration = Duration::from_secs(60);
 /// Servers that a process checks at a time, in the background.
-const AT_A_TIME: usize = 8;
+const AT_A_TIME: usize = 16;
 /// Servers that are claimed at once.
 const BATCH: i32 = 32;
 /// Longest name or version that is passed on, in characters.

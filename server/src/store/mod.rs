@@ -5,18 +5,23 @@
 
 pub mod accounts;
 pub mod authentication;
+pub mod billing;
 mod connection;
+pub mod credits;
 pub mod events;
 pub mod idempotency;
 pub mod ids;
+pub mod invitation_mails;
+pub mod invitations;
 pub mod keys;
 mod listener;
 pub mod mcp_servers;
+pub mod members;
 pub mod memory;
 pub mod messages;
 pub mod migrations;
-mod position;
 pub mod reactions;
+mod position;
 pub mod requirements;
 mod schema;
 pub mod search;

@@ -12,13 +12,15 @@
 //! * ORG memories: every member of the organization;
 //! * sessions: the members of their Space; private ones their creator alone;
 //! * messages, reactions and events: who sees their session;
-//! * Spaces: their members. Being in the organization grants nothing.
+//! * Spaces: their members. Being in the organization grants nothing;
 //! * memberships of a Space: the members of that Space;
+//! * members, plan and credits: everybody in the organization; its invitations: its OWNERs and
+//!   ADMINs;
 //! * keys: their user, and the organization's OWNERs and ADMINs;
 //! * integrations: every member of the organization; where they are bound, the members of that
-//!   Space, and the organization's OWNER and ADMIN.
+//!   Space, and the organization's OWNERs and ADMINs.
 
-use super::schema::api_keys;
+use super::schema::{api_keys, billing_accounts, invitations, members};
 use super::schema::{mcp_servers, space_mcp_servers};
 use super::schema::{memories, memory_embeddings, sessions, space_members, spaces};
 use super::schema::{message_reactions, messages, session_events};
@@ -61,9 +63,8 @@ pub(super) fn embedding<'a>(caller: &'a Caller) -> _ {
     let org: &'a str = caller.org_id.as_str();
     let own: own_spaces<'a> = own_spaces(caller);
     let everybodys = memory_embeddings::visibility.eq("ORG");
-    let authors = memory_embeddings::visibility
-        .eq("PRIVATE")
-        .and(memory_embeddings::author_user_id.eq(reader));
+    let authors =
+        memory_embeddings::visibility.eq("PRIVATE").and(memory_embeddings::author_user_id.eq(reader));
     let members =
         memory_embeddings::visibility.eq("SPACE").and(memory_embeddings::space_id.eq_any(own));
     memory_embeddings::org_id.eq(org).and(everybodys.or(authors).or(members))
@@ -92,6 +93,21 @@ pub(super) fn space<'a>(caller: &'a Caller) -> _ {
         .filter(space_members::space_id.eq(spaces::id))
         .filter(space_members::user_id.eq(user));
     spaces::org_id.eq(org).and(spaces::archived_at.is_null()).and(exists(membership))
+}
+
+/// Members of the caller's organization.
+#[auto_type]
+pub(super) fn member<'a>(caller: &'a Caller) -> _ {
+    let org: &'a str = caller.org_id.as_str();
+    members::org_id.eq(org)
+}
+
+/// Invitations that the caller may see: none, for a mere member.
+#[auto_type]
+pub(super) fn invitation<'a>(caller: &'a Caller) -> _ {
+    let org: &'a str = caller.org_id.as_str();
+    let manages: bool = caller.role != OrgRole::Member;
+    invitations::org_id.eq(org).and(manages.into_sql::<Bool>())
 }
 
 /// A second look at one table needs a second name for it.
@@ -153,6 +169,13 @@ pub(super) fn session_event<'a>(caller: &'a Caller) -> _ {
     let org: &'a str = caller.org_id.as_str();
     let seen: seen_sessions<'a> = seen_sessions(caller);
     session_events::org_id.eq(org).and(session_events::session_id.eq_any(seen))
+}
+
+/// Plan and credits of the caller's organization.
+#[auto_type]
+pub(super) fn billing<'a>(caller: &'a Caller) -> _ {
+    let org: &'a str = caller.org_id.as_str();
+    billing_accounts::org_id.eq(org)
 }
 
 /// Integrations that the caller may see.

@@ -71,12 +71,12 @@ fn caused_by<'a, T: std::error::Error + 'static>(
         if let Some(found) = cause.downcast_ref::<T>() {
             return Some(found);
         }
-        // what an I/O error wraps is not among its sources
+        // what an I/O error wraps is not its source: that is the source of what it wraps
         let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if let Some(found) = wrapped.and_then(|inner| inner.downcast_ref::<T>()) {
-            return Some(found);
-        }
-        next = cause.source();
+        next = match wrapped {
+            Some(inner) => Some(inner),
+            None => cause.source(),
+        };
     }
     None
 }
