@@ -149,6 +149,7 @@ diesel::table! {
         cache_read_input_tokens -> Nullable<BigInt>,
         cache_creation_input_tokens -> Nullable<BigInt>,
         tool_call_count -> Nullable<Integer>,
+        reply_count -> BigInt,
         created_at -> Timestamptz,
     }
 }
