@@ -536,7 +536,7 @@ async fn reactions_are_one_of_each_emoji_and_person() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_of_the_same_reaction_at_once_are_one() {
+async fn many_of_the_same_reaction_at_once_are_one() {
     let team = Team::start().await;
     let message = team.say(team.owner(), "hello").await;
     let clicks = (0..24).map(|i| {

@@ -211,11 +211,8 @@ pub async fn list(
         .limit(filter.limit)
         .select((
             columns(),
+            messages::reply_count,
             // Raw SQL: Diesel has no aggregate in a correlated sub-select
-            sql::<BigInt>(
-                "(SELECT count(*) FROM messages r WHERE r.org_id = messages.org_id \
-                 AND r.session_id = messages.session_id AND r.parent_message_id = messages.id)",
-            ),
             sql::<Nullable<Json>>(
                 "(SELECT json_object_agg(e.emoji, e.count) FROM (\
                  SELECT r.emoji, count(*) FROM message_reactions r \
