@@ -1,6 +1,7 @@
 //! Who may call at all: keys, their checksum, their life and their scopes. Every operation of the
 //! published document is asked, so that none can be forgotten.
 
+use crate::fixture::operations::operations;
 use crate::fixture::{Answer, Caller, Options, Server, embedders};
 use chrono::{DateTime, TimeDelta};
 use http::Method;
@@ -33,42 +34,6 @@ const SCOPES: &[(&str, Option<Scope>)] = &[
     ("space_list", Some(Scope::SpacesRead)),
     ("space_view", Some(Scope::SpacesRead)),
 ];
-
-/// An operation of the published document.
-struct Operation {
-    id: String,
-    method: Method,
-    /// Below `/api`, with something in every variable.
-    path: String,
-    public: bool,
-}
-
-fn operations() -> Vec<Operation> {
-    let document = switchy_server::api::document_3_1().expect("a document");
-    let default = &document["security"];
-    let mut found = Vec::new();
-    for (path, item) in document["paths"].as_object().expect("paths") {
-        for (method, operation) in item.as_object().expect("a path item") {
-            let Some(id) = operation["operationId"].as_str() else { continue };
-            let path: Vec<&str> = path
-                .split('/')
-                .map(|part| match part {
-                    "{slug}" => "nope",
-                    part if part.starts_with('{') => "cmwrb765dyilgw7qrns9ban7u",
-                    part => part,
-                })
-                .collect();
-            let security = operation.get("security").unwrap_or(default);
-            found.push(Operation {
-                id: id.to_owned(),
-                method: method.to_uppercase().parse().expect("a method"),
-                path: path.join("/"),
-                public: *security == json!([{}]),
-            });
-        }
-    }
-    found
-}
 
 async fn start() -> (Server, Caller) {
     let server = Server::with(Options { embedder: embedders::none(), ..Options::default() }).await;
@@ -103,7 +68,9 @@ async fn no_operation_answers_a_stranger_whatever_the_body() {
     let stranger = server.nobody();
     let unknown = ApiKey::generate().expect("a key");
     for operation in operations() {
-        let request = || stranger.request(operation.method.clone(), &operation.path);
+        let request = || {
+            stranger.request(operation.method.clone(), &operation.path(stranger.org_id.as_str()))
+        };
         if operation.public {
             assert_eq!(Answer::of(request()).await.status, 200, "{}", operation.id);
             continue;
@@ -139,7 +106,8 @@ async fn a_key_without_the_scope_is_forbidden_whatever_the_body() {
             .map(|scope| scope.as_str())
             .collect();
         let ask = async |caller: &Caller, body: &'static str| {
-            let request = caller.request(operation.method.clone(), &operation.path);
+            let request =
+                caller.request(operation.method.clone(), &operation.path(owner.org_id.as_str()));
             Answer::of(request.header("Content-Type", "application/json").body(body)).await
         };
         let Some(wanted) = wanted else {

@@ -8,6 +8,7 @@ mod client;
 mod documents;
 mod envelope;
 mod events;
+mod failures;
 mod idempotency;
 mod isolation;
 mod limits;

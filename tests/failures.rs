@@ -1,0 +1,108 @@
+//! Failures that every operation has in common: each one of the published document is asked.
+
+use crate::fixture::operations::{Operation, operations};
+use crate::fixture::{Answer, Caller, Options, Server, embedders};
+use serde_json::json;
+use std::time::Duration;
+use switchy_server::limits::Limits;
+
+/// Larger than any body that is read, in bytes.
+const TOO_LARGE: usize = 1024 * 1024 + 1;
+
+fn options() -> Options {
+    Options { embedder: embedders::none(), ..Options::default() }
+}
+
+/// Those that need a key.
+fn private() -> impl Iterator<Item = Operation> {
+    operations().into_iter().filter(|operation| !operation.public)
+}
+
+/// A request that `operation` can read, about things that are not there.
+fn readable(caller: &Caller, operation: &Operation) -> reqwest::RequestBuilder {
+    let path = operation.path(caller.org_id.as_str());
+    let request = caller.request(operation.method.clone(), &path);
+    match &operation.body {
+        Some(body) => request.json(body),
+        None => request,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_is_counted_against_a_limit() {
+    let limits = Limits { reads: 1, writes: 1, failures: 0 };
+    let server = Server::with(Options { limits, ..options() }).await;
+    let owner = server.org("acme").await.owner;
+    for operation in private() {
+        let caller = server.key_for(&owner, &["*"]).await;
+        let first = Answer::of(readable(&caller, &operation)).await;
+        assert_ne!(first.status, 429, "{}", operation.id);
+        let second = Answer::of(readable(&caller, &operation)).await;
+        second.fails(429, "RATE_LIMIT");
+        assert!(second.header("retry-after").is_some(), "{}", operation.id);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_answers_503_while_no_connection_is_free() {
+    let server = Server::with(Options {
+        pool_size: 1,
+        pool_timeout: Duration::from_millis(20),
+        ..options()
+    })
+    .await;
+    let owner = server.org("acme").await.owner;
+    let only_connection = server.store.begin_system().await.expect("a transaction");
+    for operation in private() {
+        let answer = Answer::of(readable(&owner, &operation)).await;
+        answer.fails(503, "INTERNAL_ERROR");
+        assert!(answer.header("retry-after").is_some(), "{}", operation.id);
+    }
+    only_connection.commit().await.expect("committed");
+    owner.get("/me").await.data(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_answers_500_in_the_envelope_when_the_database_refuses() {
+    let server = Server::with(options()).await;
+    let owner = server.org("acme").await.owner;
+    // authentication goes on, by a function of its own; everything after it does not
+    let revoke = "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM switchy_app; \
+                  REVOKE SELECT (id) ON api_keys FROM switchy_app";
+    server.sql().await.batch_execute(revoke).await.expect("revoked");
+    for operation in private() {
+        let answer = Answer::of(readable(&owner, &operation)).await;
+        let error = answer.fails(500, "INTERNAL_ERROR");
+        let said = error["message"].as_str().unwrap_or_default();
+        assert!(!said.contains("permission"), "{}: {said}", operation.id);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_body_must_be_json_of_at_most_one_mebibyte() {
+    let server = Server::with(options()).await;
+    let owner = server.org("acme").await.owner;
+    for operation in private().filter(|o| o.body.is_some()) {
+        let path = operation.path(owner.org_id.as_str());
+        let request = || owner.request(operation.method.clone(), &path);
+        let text = request().header("Content-Type", "text/plain").body("{}");
+        Answer::of(text).await.fails(415, "VALIDATION_ERROR");
+        let large = json!({ "x": "x".repeat(TOO_LARGE) });
+        Answer::of(request().json(&large)).await.fails(413, "VALIDATION_ERROR");
+        let broken = request().header("Content-Type", "application/json").body("{\"x\":");
+        Answer::of(broken).await.fails(400, "VALIDATION_ERROR");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_idempotency_key_stands_for_one_body() {
+    let server = Server::with(options()).await;
+    let owner = server.org("acme").await.owner;
+    for operation in private().filter(|o| o.idempotent && o.body.is_some()) {
+        let path = operation.path(owner.org_id.as_str());
+        let first = owner.post_once(&path, &operation.id, json!({ "a": 1 })).await;
+        assert!(first.status.as_u16() < 500, "{}: {}", operation.id, first.text);
+        let second = owner.post_once(&path, &operation.id, json!({ "a": 2 })).await;
+        second.fails(409, "CONFLICT");
+    }
+}
