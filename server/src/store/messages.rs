@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
 use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
+use diesel::result::DatabaseErrorKind;
 use diesel::sql_types::{Array, BigInt, Double, Integer, Json, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 
@@ -327,7 +328,17 @@ pub async fn send(
     .bind::<Nullable<Double>, _>(usage.and_then(|u| u.cost_usd))
     .bind::<Nullable<Timestamptz>, _>(now)
     .get_result(tx.connection())
-    .await?;
+    .await
+    .map_err(|error| match error {
+        // the author was in the organization a moment ago
+        diesel::result::Error::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _) => {
+            Error::Conflict {
+                message: "memberships were changed at the same moment; try again".into(),
+                retry_after: Some(1),
+            }
+        }
+        error => error.into(),
+    })?;
     Ok(Message {
         id,
         session_id: session.clone(),
