@@ -6,18 +6,15 @@ use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use crate::{McpServers, SpaceMcps};
 use crate::{
-    Memory, Messages, Request, Sessions, Spaces,
-    Invitations, Members, Memory, Request, Sessions, Spaces,
-    Keys, Memory, Request, Sessions, SpaceMembers, Spaces,
-    Billing, Memory, Request, Sessions, Spaces,
+    Billing, Invitations, Keys, Members, Memory, Messages, Request, Sessions, SpaceMembers, Spaces,
     call::{Call, Settings, Sleep},
     generated,
     invitations::InvitationAccept,
     retry::DEFAULT_MAX_RETRIES,
     system::{Health, McpOpenApi, Me, OpenApi, Ready},
 };
+use crate::{McpServers, SpaceMcps};
 
 /// Where the hosted service answers.
 pub const DEFAULT_BASE_URL: &str = "https://switchy.build/api";

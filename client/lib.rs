@@ -8,10 +8,10 @@ mod envelope;
 mod error;
 mod events;
 mod generated;
-mod mcp_servers;
 mod invitations;
-mod members;
 mod keys;
+mod mcp_servers;
+mod members;
 mod memory;
 mod messages;
 mod request;
@@ -28,10 +28,10 @@ pub use billing::{Billing, TopUp};
 pub use client::{BuildError, Client, ClientBuilder, DEFAULT_BASE_URL, DEFAULT_TIMEOUT};
 pub use error::{Error, ErrorCode, FieldError, PathStep};
 pub use events::{Event, EventKind, Events, MAX_RECONNECTS, MAX_SILENCE};
-pub use mcp_servers::{McpServers, SpaceMcps};
 pub use invitations::Invitations;
-pub use members::Members;
 pub use keys::{Keys, MintedKey};
+pub use mcp_servers::{McpServers, SpaceMcps};
+pub use members::Members;
 pub use memory::Memory;
 pub use messages::Messages;
 pub use request::{Operation, Request};
@@ -42,15 +42,15 @@ pub use spaces::Spaces;
 
 /// What can be asked of the server: the type parameters of [`Request`].
 pub mod operation {
+    pub use crate::billing::{BillingCheckout, BillingPortal, BillingTopUp, CreditView};
     pub use crate::mcp_servers::{
         McpServerCreate, McpServerDelete, McpServerList, McpServerTest, SpaceMcpBind, SpaceMcpList,
         SpaceMcpUnbind,
     };
-    pub use crate::billing::{BillingCheckout, BillingPortal, BillingTopUp, CreditView};
     pub use crate::{
         invitations::{InvitationAccept, InvitationCreate, InvitationList, InvitationRevoke},
-        members::{MemberList, MemberRemove, MemberUpdate},
         keys::{KeyCreate, KeyList, KeyRevoke, KeyRotate},
+        members::{MemberList, MemberRemove, MemberUpdate},
         memory::{MemoryBatch, MemoryUpdate, MemoryView},
         memory::{MemoryCreate, MemoryDelete, MemoryList, MemorySearch},
         messages::{MessageList, MessageSend, ReactionAdd, ReactionRemove},

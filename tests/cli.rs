@@ -306,3 +306,72 @@ async fn people_are_invited_promoted_and_removed() {
     let after = run(switchy(&home, &server, &eve, &["whoami"])).await;
     assert_eq!(after.status.code(), Some(3), "{}", after.stderr);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_with_the_command_line() {
+    let server = Server::start().await;
+    let org = server.org("acme").await;
+    let home = Home::new();
+    let on = |arguments: &[&str]| run(switchy(&home, &server, &org.owner, arguments));
+    on(&["space", "create", "Team"]).await.ok();
+    let made = on(&["session", "create", "Upgrade", "--space", "team", "-o", "json"]).await.json();
+    let session = made["session"]["id"].as_str().expect("id").to_owned();
+    let place = ["--space", "team", "--session", &*session];
+    let message = |first: &[&str], rest: &[&str]| {
+        let arguments = [&["message"], first, &place, rest].concat();
+        switchy(&home, &server, &org.owner, &arguments)
+    };
+
+    let sent = run(message(&["send", "Shall we?"], &["-o", "json"])).await.json();
+    let root = sent["message"]["id"].as_str().expect("id").to_owned();
+    let mut piped = message(&["send", "-"], &["--parent", &root]);
+    let text = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(text.path(), "Yes,\nwe shall.\n").expect("written");
+    piped.stdin(std::fs::File::open(text.path()).expect("the file"));
+    assert!(run(piped).await.ok().starts_with("sent c"));
+    for _ in 0..2 {
+        assert_eq!(on(&["message", "react", "--space", "team", &root, "👍"]).await.ok(), "👍 1\n");
+    }
+    let listed = run(message(&["list"], &[])).await.ok();
+    assert!(listed.contains("we shall.") && listed.contains("Shall we?"), "{listed}");
+    assert!(listed.contains("1 reply") && listed.contains("👍 1"), "{listed}");
+    let all = run(message(&["list", "--all"], &["-o", "json"])).await.json();
+    assert_eq!((&all["total"], &all["replyCount"][&root]), (&2.into(), &1.into()));
+    let older = run(message(&["list", "--limit", "1"], &["-o", "json"])).await.json();
+    let newest = older["messages"][0]["id"].as_str().expect("id").to_owned();
+    let older = run(message(&["list", "--before", &newest], &["-o", "json"])).await.json();
+    assert_eq!(older["messages"][0]["id"], root);
+    on(&["message", "unreact", "--space", "team", &root, "👍"]).await.ok();
+    let agent = run(message(&["send", "x", "--agent", "claude"], &[])).await;
+    assert_eq!(agent.status.code(), Some(4), "{}", agent.stderr);
+
+    // watching: what was said last, what is said now, and Ctrl-C
+    let mut watch = message(&["watch", "--last", "1"], &["-o", "json"]);
+    watch.stdout(std::process::Stdio::piped());
+    let mut watch = watch.spawn().expect("started");
+    let mut lines = std::io::BufReader::new(watch.stdout.take().expect("a pipe"));
+    let line = async |lines: &mut std::io::BufReader<std::process::ChildStdout>| -> Value {
+        let mut line = String::new();
+        tokio::task::block_in_place(|| std::io::BufRead::read_line(lines, &mut line))
+            .expect("a line");
+        serde_json::from_str(&line).expect("JSON")
+    };
+    let last = line(&mut lines).await;
+    assert_eq!(last["data"]["message"]["body"], "Yes,\nwe shall.");
+    run(message(&["send", "Now?"], &[])).await.ok();
+    let now = line(&mut lines).await;
+    assert_eq!(
+        (&now["event"], &now["data"]["message"]["body"]),
+        (&"message.created".into(), &"Now?".into())
+    );
+    let pid = nix::unistd::Pid::from_raw(watch.id().try_into().expect("a process id"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("signalled");
+    let status = tokio::task::block_in_place(|| watch.wait()).expect("ended");
+    assert_eq!(status.code(), Some(0));
+
+    // watching for people, until one may not
+    let outsider = server.member(&org, "eve", OrgRole::Member).await;
+    let arguments = [&["message", "watch"][..], &place].concat();
+    let ended = run(switchy(&home, &server, &outsider, &arguments)).await;
+    assert_eq!(ended.status.code(), Some(4), "{}", ended.stderr);
+}

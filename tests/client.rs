@@ -215,3 +215,69 @@ async fn a_spent_limit_is_waited_for_and_nothing_is_written_twice() {
     }
     assert_eq!(client.memory().list().await.expect("notes").total, 3);
 }
+
+#[tokio::test]
+async fn messages_reactions_and_events_have_methods() {
+    let server = Server::start().await;
+    let org = server.org("acme").await;
+    let client = org.owner.client();
+    let space = client.spaces().create("Team").await.expect("space");
+    let session = client.sessions(&space.slug).create("Upgrade").await.expect("session");
+    let messages = client.messages(&space.slug, &session.id);
+    let mut events = messages.events();
+    events.connect().await.expect("connected");
+
+    let root = messages.send("Shall we? @claude").await.expect("sent");
+    let reply = messages.send("Yes.").parent(&root.id).await.expect("sent");
+    assert_eq!(reply.parent_message_id.as_ref(), Some(&root.id));
+    assert_eq!(messages.react(&root.id, "❤").await.expect("reacted").emoji, "❤️");
+    messages.unreact(&root.id, "❤️").await.expect("taken back");
+    messages.react(&root.id, "👍").await.expect("reacted");
+    let page = messages.list().await.expect("messages");
+    assert_eq!(page.messages, [reply.clone(), root.clone()]);
+    assert_eq!(page.reply_count[&root.id], 1);
+    assert_eq!(page.reactions[&root.id]["👍"], 1);
+    let error = messages.send("x").agent("claude").await.expect_err("refused");
+    assert_eq!(error.code(), &ErrorCode::Forbidden);
+    let agent = server.key_for(&org.owner, &["messages:write", "messages:agent"]).await.client();
+    let usage = types::MessageUsageCreate {
+        input_tokens: Some(3),
+        output_tokens: None,
+        cache_read_input_tokens: None,
+        cache_creation_input_tokens: None,
+        tool_call_count: None,
+        cost_usd: Some(0.5),
+    };
+    let answer = agent.messages(&space.slug, &session.id).send("Sure.").agent("claude");
+    let answer = answer.model("opus").usage(usage).await.expect("sent");
+    assert_eq!(answer.usage.as_ref().map(|u| (u.input_tokens, u.cost_usd)), Some((3, Some(0.5))));
+
+    let mut sent = vec![root, reply, answer];
+    for i in 0..5 {
+        sent.push(messages.send(format!("m{i}")).await.expect("sent"));
+    }
+    let mut heard = Vec::new();
+    let mut reactions = 0;
+    while heard.len() < sent.len() {
+        let event = events.next().await.expect("an event").expect("not the end");
+        match event.kind {
+            switchy::EventKind::MessageCreated(message) => heard.push(*message),
+            switchy::EventKind::ReactionAdded(_) | switchy::EventKind::ReactionRemoved(_) => {
+                reactions += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((&heard, reactions), (&sent, 3));
+    sent.reverse();
+    let streamed: Vec<_> = messages.list().limit(3).stream().try_collect().await.expect("messages");
+    assert_eq!(streamed, sent);
+
+    client.sessions(&space.slug).archive(&session.id).await.expect("archived");
+    let event = events.next().await.expect("an event").expect("not the end");
+    assert!(matches!(event.kind, switchy::EventKind::SessionArchived(_)), "{event:?}");
+    server.dismiss(&space.id, &org.owner).await;
+    let event = events.next().await.expect("an event").expect("the end");
+    assert_eq!(event.kind, switchy::EventKind::End(types::EndReason::NotAMember));
+    assert_eq!(events.next().await.expect("no failure"), None);
+}

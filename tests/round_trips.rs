@@ -42,6 +42,8 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
         "authType": "BEARER", "secret": "abc"
     });
     let (mut note_path, mut key_path) = (String::new(), String::new());
+    let messages = format!("{session}/messages");
+    let mut newest_reactions = String::new();
     for round in 0..3 {
         org.owner.get(&members).await.data(200);
         org.owner.patch(&member, json!({ "role": "ADMIN" })).await.data(200);
@@ -59,6 +61,13 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
         org.owner.get(&space_path).await.data(200);
         org.owner.get("/spaces/team/sessions").await.data(200);
         org.owner.get(&session).await.data(200);
+        org.owner.get(&messages).await.data(200);
+        let said = org.owner.post(&messages, json!({ "body": "x" })).await.data(201);
+        let said = said["message"]["id"].as_str().expect("an id").to_owned();
+        let before = format!("{messages}?before={said}");
+        org.owner.get(&before).await.data(200);
+        newest_reactions = format!("/spaces/team/messages/{said}/reactions");
+        org.owner.post(&newest_reactions, json!({ "emoji": "👍" })).await.data(201);
         org.owner.get("/memory").await.data(200);
         org.owner.get("/me").await.data(200);
         org.owner.note(private.clone()).await;
@@ -91,6 +100,9 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
         ("GET", &*space_path, 4),
         ("GET", "/spaces/team/sessions", 5),
         ("GET", &*session, 5),
+        ("GET", &*messages, 6),
+        ("POST", &*messages, 6),
+        ("POST", &*newest_reactions, 7),
         ("GET", "/memory", 4),
         ("GET", "/me", 5),
         ("GET", "/mcp/servers", 4),

@@ -700,6 +700,9 @@ pub enum Mcp {
         place: InSpace,
         /// Its mention or id
         server: String,
+    },
+}
+
 /// A plan that can be bought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Plan {

@@ -284,21 +284,6 @@ async fn what_is_sent_to_stripe_is_a_form_with_a_version_and_the_key_is_seen_now
     let server = Server::with(options).await;
     let org = server.org("acme").await;
     page(&org, "/billing/checkout", json!({ "plan": "team" })).await;
-    let session = page(&org, "/billing/topup", json!({ "pack": "small" })).await;
-    stripe.notify(&server).await;
-    stripe.pay(&session).await;
-    until(&org.owner, ("STARTER", 1_500, 1_000)).await;
-    for (operation, most) in [("billing_checkout", 18), ("billing_topup", 15)] {
-        let lines = logs.lines();
-        let line = lines.iter().find(|l| l.contains(&format!("operation={operation}")));
-        let count = line.and_then(|l| l.split(" round_trips=").nth(1)).expect("a count");
-        let count = count.split(' ').next().and_then(|n| n.parse::<u32>().ok()).expect("a number");
-        eprintln!("{operation}: {count}");
-        assert!(count <= 2 * most, "{operation}: {count}");
-    }
-    for line in logs.lines().iter().filter(|l| l.contains("operation=stripe_webhook")) {
-        eprintln!("{line}");
-    }
     let requests = stripe.get("/_config/test/requests").await;
     let requests = requests["data"].as_array().expect("a list");
     let ours = requests.iter().filter(|r| r["version"].is_string()).collect::<Vec<_>>();

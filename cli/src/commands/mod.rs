@@ -1,14 +1,15 @@
 //! What the commands do, one file for each resource.
 
 mod account;
-mod confirm;
 mod billing;
+mod confirm;
 mod import;
 mod mcp;
 mod mcp_server;
 mod invite;
-mod member;
 mod key;
+mod mcp;
+mod member;
 mod memory;
 mod message;
 mod profile;

@@ -173,6 +173,7 @@ diesel::table! {
         cache_creation_input_tokens -> Nullable<BigInt>,
         tool_call_count -> Nullable<Integer>,
         created_at -> Timestamptz,
+        reply_count -> BigInt,
     }
 }
 

@@ -87,6 +87,9 @@ impl<'a> Writer<'a> {
         self.bytes = 0;
         let mut pending = std::mem::take(&mut self.pending);
         while !pending.is_empty() {
+            if !self.batching {
+                return self.write_each(&pending).await;
+            }
             let keys = pending.iter().map(|pending| pending.key.as_str());
             let key = batch_key(self.organization_id, keys);
             let notes: Vec<_> = pending.iter().map(|pending| body(&pending.note)).collect();
@@ -107,10 +110,7 @@ impl<'a> Writer<'a> {
             if wrong.is_empty() {
                 // It is not known which of them it was, or this server knows no batches.
                 self.batching = error.status().is_none_or(|status| status.as_u16() != 405);
-                for pending in &pending {
-                    self.write_one(pending).await?;
-                }
-                return Ok(());
+                return self.write_each(&pending).await;
             }
             // Nothing was written: once more, without those.
             let mut rest = Vec::new();
@@ -126,6 +126,13 @@ impl<'a> Writer<'a> {
                 }
             }
             pending = rest;
+        }
+        Ok(())
+    }
+
+    async fn write_each(&mut self, pending: &[Pending]) -> Result<(), Failure> {
+        for pending in pending {
+            self.write_one(pending).await?;
         }
         Ok(())
     }
