@@ -317,7 +317,12 @@ fn ended(reason: &str) -> String {
 }
 
 fn stream_of(blocks: &str) -> ResponseTemplate {
-    let body = format!("retry: 1000\nid: 1\n: connected\n\n{blocks}");
+    stream_after(1, blocks)
+}
+
+/// A server begins with the number after which it goes on.
+fn stream_after(number: u32, blocks: &str) -> ResponseTemplate {
+    let body = format!("retry: 1000\nid: {number}\n: connected\n\n{blocks}");
     ResponseTemplate::new(200).set_body_raw(body, "text/event-stream")
 }
 
@@ -328,12 +333,12 @@ async fn events_go_on_after_the_last_one_when_the_connection_breaks() {
     let at = || Mock::given(method("GET")).and(path(&route));
     let key = format!("Bearer {KEY}");
     at().and(header("last-event-id", "3"))
-        .respond_with(stream_of(&ended("shutdown")))
+        .respond_with(stream_after(3, &ended("shutdown")))
         .up_to_n_times(1)
         .mount(&server)
         .await;
     at().and(header("last-event-id", "3"))
-        .respond_with(stream_of(&(posted(4) + &ended("not_a_member"))))
+        .respond_with(stream_after(3, &(posted(4) + &ended("not_a_member"))))
         .mount(&server)
         .await;
     at().and(header("authorization", key))

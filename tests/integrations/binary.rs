@@ -155,7 +155,7 @@ async fn every_operation_has_a_method() {
     let bound = |all: Vec<switchy::types::SpaceMcpServer>| {
         all.into_iter().filter(|s| s.bound).map(|s| s.id).collect::<Vec<_>>()
     };
-    assert_eq!(bound(space.list().await.expect("listed")), [made.id.clone()]);
+    assert_eq!(bound(space.list().await.expect("listed")), std::slice::from_ref(&made.id));
     space.unbind(&made.id).await.expect("unbound");
     assert!(bound(space.list().await.expect("listed")).is_empty());
     servers.delete(&made.id).await.expect("removed");
