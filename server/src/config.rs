@@ -246,8 +246,13 @@ pub struct Config {
 
     /// MCP calls of one key in any 60 seconds, by kind: what is not named keeps its default, 0 means
     /// unlimited [default: search=30,list=60,transcript=30,add_memory=20,post_message=10,other=120]
-    #[arg(long, env = "SWITCHY_MCP_QUOTAS", value_name = "KIND=N,…", default_value = "",
-        hide_default_value = true)]
+    #[arg(
+        long,
+        env = "SWITCHY_MCP_QUOTAS",
+        value_name = "KIND=N,…",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub mcp_quotas: Quotas,
 
     /// Most connections to PostgreSQL

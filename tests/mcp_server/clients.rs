@@ -201,7 +201,9 @@ async fn a_client_without_http_is_connected_by_the_command_line() {
         heard.push(hear());
         say("this is no JSON");
         heard.push(hear());
-        say(r#"{"jsonrpc":"2.0","id":3,"method":"resources/read","params":{"uri":"switchy://spaces/größe","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#);
+        say(
+            r#"{"jsonrpc":"2.0","id":3,"method":"resources/read","params":{"uri":"switchy://spaces/größe","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#,
+        );
         heard.push(hear());
         drop(to);
         (heard, child.wait().expect("it ends"))
@@ -214,7 +216,10 @@ async fn a_client_without_http_is_connected_by_the_command_line() {
     assert_eq!(heard[2]["result"]["structuredContent"]["memories"][0]["id"], note["id"]);
     assert_eq!((&heard[3]["id"], &heard[3]["error"]["code"]), (&Value::Null, &json!(-32_700)));
     // its name is not ASCII, and arrives all the same
-    assert_eq!((&heard[4]["id"], &heard[4]["error"]["message"]), (&json!(3), &json!("no such resource")));
+    assert_eq!(
+        (&heard[4]["id"], &heard[4]["error"]["message"]),
+        (&json!(3), &json!("no such resource"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,8 +33,8 @@ async fn a_note_written_here_is_found_there_and_the_other_way_round() {
     let rest = json!({ "content": "The release captain holds the lock.", "visibility": "ORG" });
     org.owner.note(rest).await;
     // by its meaning, no word of it
-    let question = "who may roll out the software?";
-    assert_eq!(mcp.search(question).await[0], "The release captain holds the lock.");
+    let question = "when can I ship to the test environment?";
+    assert_eq!(mcp.search(question).await[0], "Staging deploys happen on Tuesdays.");
     assert_eq!(mcp.search(question).await, org.owner.search(question).await);
     let there = json!({ "query": question, "spaceSlug": "platform-team", "limit": 1 });
     let found = mcp.tool("search_memory", there).await;

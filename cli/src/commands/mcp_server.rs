@@ -62,7 +62,8 @@ fn snippet(
 ) -> Value {
     let key = key.map(ExposeSecret::expose_secret);
     let headers = |reference: &str| {
-        let mut headers = json!({ "Authorization": format!("Bearer {}", key.unwrap_or(reference)) });
+        let mut headers =
+            json!({ "Authorization": format!("Bearer {}", key.unwrap_or(reference)) });
         if let Some(actor) = actor {
             headers[ACTOR] = json!(actor);
         }
@@ -171,12 +172,9 @@ mod tests {
     #[test]
     fn a_key_is_written_only_where_it_is_asked_for() {
         let key = SecretString::from("sk_live_secret");
-        for client in [
-            McpClient::Claude,
-            McpClient::ClaudeDesktop,
-            McpClient::Cursor,
-            McpClient::Vscode,
-        ] {
+        for client in
+            [McpClient::Claude, McpClient::ClaudeDesktop, McpClient::Cursor, McpClient::Vscode]
+        {
             let without = snippet(&place(), client, None, Some("cmo5")).to_string();
             assert!(!without.contains("sk_live_"), "{without}");
             assert!(without.contains("cmo5"), "{without}");

@@ -110,11 +110,7 @@ async fn claim<D: Documented>(
 }
 
 /// As [`begin`], for what is only a part of a response; `None` when it brings no idempotency key.
-pub async fn begin_part(
-    store: &Store,
-    caller: &Caller,
-    claimed: Option<Claimed>,
-) -> Result<Part> {
+pub async fn begin_part(store: &Store, caller: &Caller, claimed: Option<Claimed>) -> Result<Part> {
     let mut tx = store.begin(caller).await?;
     let Some(claimed) = claimed else {
         return Ok(Part::First(Box::new(First { tx, claimed: None })));
@@ -206,10 +202,7 @@ impl First {
 
     /// As [`First::finish`], for an answer with a secret in it: a replay shows what is kept
     /// (contract A5).
-    pub async fn finish_with_secret<D: Documented>(
-        self,
-        outcome: Result<WithSecret>,
-    ) -> Answer<D> {
+    pub async fn finish_with_secret<D: Documented>(self, outcome: Result<WithSecret>) -> Answer<D> {
         Ok(Reply::from_recorded(self.end(outcome).await?))
     }
 

@@ -63,8 +63,9 @@ pub(super) fn embedding<'a>(caller: &'a Caller) -> _ {
     let org: &'a str = caller.org_id.as_str();
     let own: own_spaces<'a> = own_spaces(caller);
     let everybodys = memory_embeddings::visibility.eq("ORG");
-    let authors =
-        memory_embeddings::visibility.eq("PRIVATE").and(memory_embeddings::author_user_id.eq(reader));
+    let authors = memory_embeddings::visibility
+        .eq("PRIVATE")
+        .and(memory_embeddings::author_user_id.eq(reader));
     let members =
         memory_embeddings::visibility.eq("SPACE").and(memory_embeddings::space_id.eq_any(own));
     memory_embeddings::org_id.eq(org).and(everybodys.or(authors).or(members))

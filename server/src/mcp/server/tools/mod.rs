@@ -130,7 +130,8 @@ impl Tool {
 
     /// The tool, as clients list it.
     pub fn definition(self) -> &'static rmcp::model::Tool {
-        static ALL: LazyLock<[rmcp::model::Tool; 7]> = LazyLock::new(|| Tool::ALL.map(Tool::define));
+        static ALL: LazyLock<[rmcp::model::Tool; 7]> =
+            LazyLock::new(|| Tool::ALL.map(Tool::define));
         &ALL[self as usize]
     }
 
