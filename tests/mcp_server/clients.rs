@@ -5,7 +5,7 @@ use super::{each, session, start};
 use crate::fixture::binary::{Ended, Home};
 use crate::fixture::mcp::{MCP_SCOPES, Mcp};
 use crate::fixture::python::run;
-use crate::fixture::{Caller, Server};
+use crate::fixture::{Answer, Caller, Server};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -168,7 +168,7 @@ async fn the_inspector_lists_and_calls_every_tool() {
 async fn a_client_without_http_is_connected_by_the_command_line() {
     let (server, org, _mcp) = start().await;
     let home = Home::new();
-    let mut command = home.cli(&["mcp", "stdio", "--actor", org.owner.user_id.as_str()]);
+    let mut command = home.cli(["mcp", "stdio", "--actor", org.owner.user_id.as_str()]);
     command
         .env("SWITCHY_URL", &server.url)
         .env("SWITCHY_API_KEY", key(&server, &org.owner).await)
@@ -225,7 +225,7 @@ async fn a_client_without_http_is_connected_by_the_command_line() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_is_told_when_the_server_is_not_there() {
     let home = Home::new();
-    let mut command = home.cli(&["mcp", "stdio"]);
+    let mut command = home.cli(["mcp", "stdio"]);
     command
         .env("SWITCHY_URL", "http://127.0.0.1:1")
         .env("SWITCHY_API_KEY", "sk_live_x")
@@ -244,12 +244,12 @@ async fn a_client_is_told_when_the_server_is_not_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_config_prints_works() {
-    let (server, org, mcp) = start().await;
+    let (server, org, _mcp) = start().await;
     let home = Home::new();
     let key = key(&server, &org.owner).await;
     let all = server.key_for(&org.owner, &["*"]).await.key.expect("a key");
     let print = |key: &str, arguments: &[&str]| {
-        let mut command = home.cli(&[&["mcp", "config"], arguments].concat());
+        let mut command = home.cli([&["mcp", "config"], arguments].concat());
         command.env("SWITCHY_URL", &server.url).env("SWITCHY_API_KEY", key);
         async move {
             tokio::task::spawn_blocking(move || Ended::of(&mut command)).await.expect("it ran")
@@ -261,10 +261,11 @@ async fn what_config_prints_works() {
         let snippet = print(&key, &["--client", client, "--with-key"]).await.json();
         let entry = &snippet[place]["switchy"];
         let header = entry["headers"]["Authorization"].as_str().expect("a header");
-        let request = mcp.request().header("Authorization", header);
         let listing = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" });
-        assert_eq!(entry["url"], mcp.url(), "{client}");
-        assert!(request.json(&listing).build().is_ok());
+        let url = entry["url"].as_str().expect("a URL");
+        let request = org.owner.http.post(url).header("Authorization", header).json(&listing);
+        let listed = Answer::of(request).await.result();
+        assert_eq!(listed["tools"].as_array().map(Vec::len), Some(7), "{client}");
         let plain = print("", &["--client", client]).await.json();
         let reference = plain[place]["switchy"]["headers"]["Authorization"].as_str();
         assert!(reference.is_some_and(|r| r.starts_with("Bearer ${")), "{client}");

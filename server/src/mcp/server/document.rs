@@ -91,7 +91,7 @@ fn operation() -> Value {
         "requestBody": {
             "required": true,
             "content": { "application/json": {
-                "schema": { "oneOf": [
+                "schema": { "anyOf": [
                     { "$ref": "#/components/schemas/Request" },
                     { "$ref": "#/components/schemas/ToolCall" },
                     {
@@ -149,6 +149,7 @@ fn type_name(tool: Tool) -> String {
 fn schemas() -> Value {
     let mut schemas = Map::new();
     let mut calls = Vec::new();
+    let mut results = Vec::new();
     for tool in Tool::ALL {
         let name = type_name(tool);
         let definition = tool.definition();
@@ -171,6 +172,7 @@ fn schemas() -> Value {
         if let Some(output) = &definition.output_schema {
             let description = format!("`structuredContent` of `{}`.", tool.name());
             schemas.insert(format!("{name}Result"), described((**output).clone(), description));
+            results.push(json!({ "$ref": format!("#/components/schemas/{name}Result") }));
         }
         calls.push(json!({
             "type": "object",
@@ -237,7 +239,10 @@ fn schemas() -> Value {
         "properties": {
             "jsonrpc": { "const": "2.0" },
             "id": id,
-            "result": { "type": "object" },
+            "result": {
+                    "type": "object",
+                    "properties": { "structuredContent": { "anyOf": results } },
+                },
         },
         "required": ["jsonrpc", "id", "result"],
     }));

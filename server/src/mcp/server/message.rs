@@ -30,7 +30,7 @@ pub enum Incoming {
 /// What is no message, and the id under which that is said.
 pub struct Unreadable {
     /// Why not.
-    pub fault: Fault,
+    pub fault: Box<Fault>,
     /// The id; null when there is none.
     pub id: Value,
 }
@@ -38,7 +38,7 @@ pub struct Unreadable {
 impl Unreadable {
     /// Without an id.
     pub fn of(fault: Fault) -> Self {
-        Unreadable { fault, id: Value::Null }
+        Unreadable { fault: Box::new(fault), id: Value::Null }
     }
 }
 
@@ -70,22 +70,19 @@ pub fn parse(bytes: &[u8]) -> Result<Incoming, Unreadable> {
 pub fn batch_allowed(
     headers: &HeaderMap,
     messages: &[Result<Message, Unreadable>],
-) -> Result<(), Fault> {
+) -> Result<(), Box<Fault>> {
+    let refused = |message: &str| Err(Box::new(Fault::invalid_request(message)));
     if headers.get(VERSION_HEADER).is_some_and(|version| version != BATCHES) {
-        return Err(Fault::invalid_request(
-            "this version of the protocol has no batches: send one message at a time",
-        ));
+        return refused("this version of the protocol has no batches: send one message at a time");
     }
     if messages.is_empty() {
-        return Err(Fault::invalid_request("a batch must not be empty"));
+        return refused("a batch must not be empty");
     }
     if messages.len() > MAX_BATCH {
-        return Err(Fault::invalid_request(format!(
-            "a batch must have at most {MAX_BATCH} messages"
-        )));
+        return refused(&format!("a batch must have at most {MAX_BATCH} messages"));
     }
     if messages.len() > 1 && messages.iter().flatten().any(|m| m.method == "initialize") {
-        return Err(Fault::invalid_request("`initialize` must be sent alone"));
+        return refused("`initialize` must be sent alone");
     }
     Ok(())
 }
@@ -95,7 +92,7 @@ impl Message {
         let id = value.get("id").filter(|id| id.is_string() || id.is_i64() || id.is_u64()).cloned();
         let refused = |message: &str| {
             let id = id.clone().unwrap_or_default();
-            Err(Unreadable { fault: Fault::invalid_request(message), id })
+            Err(Unreadable { fault: Box::new(Fault::invalid_request(message)), id })
         };
         let Some(fields) = value.as_object() else {
             return refused("a message must be a JSON object");

@@ -72,11 +72,11 @@ fn kept(recorded: Recorded) -> Result<Value, Refusal> {
     }
     let error = value["error"].take();
     let malformed = || Error::internal("a kept failure is none");
-    Err(Refusal::Kept(Fault {
+    Err(Refusal::Kept(Box::new(Fault {
         code: error["code"].as_i64().and_then(|n| n.try_into().ok()).ok_or_else(malformed)?,
         message: error["message"].as_str().ok_or_else(malformed)?.to_owned(),
         data: error["data"].clone(),
         status: recorded.status,
         headers: HeaderMap::new(),
-    }))
+    })))
 }

@@ -18,7 +18,7 @@ pub enum Refusal {
     /// What the store, or the arguments' check, says.
     Failed(Error),
     /// An earlier call with the same idempotency key was told this.
-    Kept(Fault),
+    Kept(Box<Fault>),
 }
 
 impl From<Error> for Refusal {
@@ -50,7 +50,7 @@ impl Refusal {
                 forbidden("ACTOR_FORBIDDEN", (*message).to_owned(), json!({}))
             }
             Refusal::Failed(error) => Fault::of(error),
-            Refusal::Kept(fault) => fault.clone(),
+            Refusal::Kept(fault) => (**fault).clone(),
         }
     }
 
