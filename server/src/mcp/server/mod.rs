@@ -1,7 +1,7 @@
 //! Switchy as an MCP server (contract B9): the memory and the Spaces as tools, resources and a
 //! prompt, for any MCP client.
 //!
-//! The protocol itself is `rmcp`'s (see [`protocol`]); what is asked for is done here, by the same
+//! The protocol itself is `rmcp`'s (see `protocol.rs`); what is asked for is done here, by the same
 //! store functions as in the REST API. The server keeps no sessions: every message stands alone.
 
 mod actor;
