@@ -130,6 +130,11 @@ pub struct Config {
         value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub failures_per_minute: u32,
 
+    /// Oldest client that may save sessions: those that send a lower X-Client-Version are answered
+    /// 426 [default: every client]
+    #[arg(long, env = "SWITCHY_MIN_CLIENT_VERSION", value_name = "VERSION")]
+    pub min_client_version: Option<semver::Version>,
+
     /// Most connections to PostgreSQL
     #[arg(long, env = "SWITCHY_POOL_SIZE", value_name = "N", default_value_t = 16,
         value_parser = clap::value_parser!(u32).range(1..=1_000))]

@@ -171,6 +171,8 @@ pub struct AppParts {
     pub key_secret: crate::auth::KeySecret,
     /// Requests a minute.
     pub limits: crate::limits::Limits,
+    /// The oldest client of the Save Session dialect that is served; `None`: every one.
+    pub min_client_version: Option<semver::Version>,
     /// Where people reach the server; where it listens otherwise.
     pub public_url: Option<url::Url>,
     /// Where the log goes.
@@ -184,6 +186,7 @@ pub fn app(parts: AppParts) -> App {
         search: Search::new(parts.embedder, parts.log),
         key_secret: parts.key_secret,
         limits: parts.limits,
+        min_client_version: parts.min_client_version,
         public_url: parts.public_url.as_ref().map(PublicUrl::given).unwrap_or_default(),
     }
 }

@@ -4,7 +4,7 @@ use super::App;
 use crate::auth::{Caller, Scope};
 use crate::error::Result;
 use crate::http::reply::Documented;
-use crate::http::{IdempotencyKey, Json};
+use crate::http::{Dialect, IdempotencyKey, Json, check_client_version, scope};
 use crate::limits::{self, Bucket, Write};
 use crate::store::Tx;
 use dropshot::RequestContext;
@@ -42,6 +42,9 @@ impl<'a> Call<'a> {
             bucket,
         )
         .await?;
+        if scope::dialect() == Dialect::SaveSession {
+            check_client_version(request.headers(), app.min_client_version.as_ref())?;
+        }
         if let Some(scope) = scope {
             caller.require(scope)?;
         }
@@ -75,6 +78,11 @@ impl<'a> Call<'a> {
                 Err(error)
             }
         }
+    }
+
+    /// Begins a POST without a body that honours `Idempotency-Key`.
+    pub async fn post_without_body<D: Documented>(&self, key: IdempotencyKey) -> Result<Write<D>> {
+        limits::begin_without_body(&self.app.store, &self.caller, self.request, key).await
     }
 
     /// Begins a POST that honours `Idempotency-Key`.

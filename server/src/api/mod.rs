@@ -6,6 +6,7 @@
 mod call;
 mod me;
 mod memory;
+mod saved_sessions;
 mod sessions;
 mod spaces;
 mod system;
@@ -38,6 +39,8 @@ pub struct App {
     pub key_secret: KeySecret,
     /// Requests a minute.
     pub limits: Limits,
+    /// Clients of the Save Session dialect that say they are older are told to upgrade.
+    pub min_client_version: Option<semver::Version>,
     /// Where people reach this server, without a slash at the end: `https://switchy.example`.
     pub public_url: PublicUrl,
 }
@@ -65,9 +68,11 @@ impl PublicUrl {
     }
 }
 
-const TAGS: [(&str, &str); 9] = [
+const TAGS: [(&str, &str); 10] = [
     ("Spaces", "Shared workspaces: you see those that you are a member of."),
     ("Sessions", "Conversations in a Space."),
+    ("Saved sessions", "The same sessions for coding agents and workers, in a dialect of its own: \
+        bare snake_case objects, and one error envelope for every failure below `/v1/org/`."),
     ("Memory", "Notes of a person, a Space or the organization, and semantic search over them."),
     ("Messages", "What is said in a session: threads, reactions, live events."),
     ("Organization", "Members of the organization, their roles, and invitations."),
@@ -98,6 +103,7 @@ fn description() -> ApiDescription<App> {
 pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegisterError> {
     let mut literals = description();
     literals.register(memory::memory_search)?;
+    literals.register(saved_sessions::saved_session_facets)?;
 
     let mut api = description();
     api.register(spaces::space_list)?;
@@ -108,6 +114,12 @@ pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegister
     api.register(sessions::session_view)?;
     api.register(sessions::session_update)?;
     api.register(sessions::session_archive)?;
+    api.register(saved_sessions::saved_session_save)?;
+    api.register(saved_sessions::saved_session_list)?;
+    api.register(saved_sessions::saved_session_view)?;
+    api.register(saved_sessions::saved_session_update)?;
+    api.register(saved_sessions::saved_session_archive)?;
+    api.register(saved_sessions::saved_session_unarchive)?;
     api.register(memory::memory_list)?;
     api.register(memory::memory_create)?;
     api.register(memory::memory_delete)?;

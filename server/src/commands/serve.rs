@@ -103,6 +103,7 @@ fn listen(
         key_secret: secret,
         limits,
         public_url: config.public_url.clone(),
+        min_client_version: config.min_client_version.clone(),
         log: log.clone(),
     });
     let server = ServerConfig {

@@ -6,6 +6,7 @@
 //! one request of the limit. In the OpenAPI document they look like Dropshot's own.
 
 use super::inspect::{MAX_ISSUES, completed, inspect};
+use super::several::grouped;
 use crate::error::{Error, Issue, Result, Step};
 use async_trait::async_trait;
 use dropshot::{
@@ -95,6 +96,9 @@ impl Issues {
 
 /// Types that can check what a schema cannot express, or Dropshot does not enforce.
 pub trait Check {
+    /// Query parameters that may be repeated: the fields that are [`Several`](super::Several).
+    const REPEATED: &'static [&'static str] = &[];
+
     /// Adds everything that is wrong with `self`.
     fn check(&self, issues: &mut Issues) {
         let _ = issues;
@@ -345,7 +349,7 @@ fn read_pairs<T: DeserializeOwned>(pairs: &[Pair<'_>], at: &[Step]) -> Result<T,
 }
 
 /// The parameters, or everything that is wrong with them; like [`parse`].
-fn parameters<T: DeserializeOwned + Check>(pairs: &[Pair<'_>], at: &[Step]) -> Result<T> {
+fn parameters<T: DeserializeOwned + Check>(pairs: Vec<Pair<'_>>, at: &[Step]) -> Result<T> {
     let path = |name: &str| {
         let mut path = at.to_vec();
         path.push(Step::from(name.to_owned()));
@@ -360,6 +364,7 @@ fn parameters<T: DeserializeOwned + Check>(pairs: &[Pair<'_>], at: &[Step]) -> R
             message: "must not contain the character U+0000".into(),
         })
         .collect();
+    let pairs = &*grouped(pairs, T::REPEATED);
     let refusal = match read_pairs::<T>(pairs, at) {
         Ok(parsed) => {
             check_rest(&parsed, at, &mut issues);
@@ -409,7 +414,7 @@ where
         let pairs = form_urlencoded::parse(query.as_bytes());
         // `?limit=` is what an empty form field sends: absent
         let given = pairs.filter(|(_, v)| !v.is_empty()).collect::<Vec<_>>();
-        Ok(Params(parameters(&given, &at)))
+        Ok(Params(parameters(given, &at)))
     }
 
     fn metadata(content_type: ApiEndpointBodyContentType) -> ExtractorMetadata {

@@ -2,8 +2,9 @@
 //!
 //! Dropshot answers an unknown route, a wrong method and a panic by itself, in a shape of its own.
 //! Behind the gateway there is nothing left for it to answer: whatever happens below, the caller
-//! gets our envelope, a deadline holds, and the log gets one line.
+//! gets the envelope of the dialect that its path is in, a deadline holds, and the log gets one line.
 
+use super::Dialect;
 use super::envelope::render;
 use super::scope::{self, Answered, Scope};
 use crate::auth::masked;
@@ -134,7 +135,7 @@ async fn answer<C: ServerContext>(
     let header_id = well_formed_request_id(request.headers())
         .map(|own| std::mem::replace(&mut rqctx.request_id, own));
     let path = request.uri().path().to_owned();
-    scope::enter(Scope::new(rqctx.request_id.clone()), async move {
+    scope::enter(Scope::new(rqctx.request_id.clone(), Dialect::of(&path)), async move {
         let found = find(routers, request.method(), &path, &method);
         let operation = found.as_ref().ok().map(|f| f.operation.clone());
         let outcome = match found {
@@ -273,7 +274,7 @@ fn log_line(log: &Logger, line: &Line<'_>, response: &Response<Body>) {
     }
     match status {
         500 => slog::error!(log, "request"),
-        503 => slog::warn!(log, "request"),
+        502..=504 => slog::warn!(log, "request"),
         _ => slog::info!(log, "request"),
     }
 }

@@ -1,6 +1,7 @@
 //! What belongs to the request that is running: its id, the headers of its answer, the failure
 //! that the gateway will render. Task-local, so that nothing below has to carry it along.
 
+use super::Dialect;
 use dropshot::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use std::cell::RefCell;
@@ -12,6 +13,7 @@ tokio::task_local! {
 /// The state of one running request.
 pub struct Scope {
     request_id: String,
+    dialect: Dialect,
     headers: RefCell<HeaderMap>,
     failure: RefCell<Option<Answered>>,
     caller: RefCell<Option<String>>,
@@ -27,9 +29,10 @@ pub struct Answered {
 
 impl Scope {
     /// For one request.
-    pub fn new(request_id: String) -> Self {
+    pub fn new(request_id: String, dialect: Dialect) -> Self {
         Scope {
             request_id,
+            dialect,
             headers: RefCell::default(),
             failure: RefCell::default(),
             caller: RefCell::default(),
@@ -45,6 +48,11 @@ pub async fn enter<F: Future>(scope: Scope, future: F) -> F::Output {
 /// The running request's id; empty outside of one.
 pub fn request_id() -> String {
     SCOPE.try_with(|s| s.request_id.clone()).unwrap_or_default()
+}
+
+/// How the running request's answer is shaped.
+pub fn dialect() -> Dialect {
+    SCOPE.try_with(|s| s.dialect).unwrap_or_default()
 }
 
 /// Puts a header on the answer, whatever the answer will be.

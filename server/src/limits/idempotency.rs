@@ -57,11 +57,34 @@ pub async fn begin<B, D: Documented>(
         return Ok(Write::First(Box::new(First { tx, claimed: None })));
     };
     body.take_fleeting_error()?;
+    claim(store, caller, request, key, body.digest()).await
+}
+
+/// The same for a POST that takes no body.
+pub async fn begin_without_body<D: Documented>(
+    store: &Store,
+    caller: &crate::auth::Caller,
+    request: &dropshot::RequestInfo,
+    key: IdempotencyKey,
+) -> Result<Write<D>> {
+    match key.into_inner()? {
+        Some(key) => claim(store, caller, request, key, [0; 32]).await,
+        None => Ok(Write::First(Box::new(First { tx: store.begin(caller).await?, claimed: None }))),
+    }
+}
+
+async fn claim<D: Documented>(
+    store: &Store,
+    caller: &crate::auth::Caller,
+    request: &dropshot::RequestInfo,
+    key: String,
+    digest: [u8; 32],
+) -> Result<Write<D>> {
     let claimed = Claimed {
         method: request.method().to_string(),
         path: request.uri().path().to_owned(),
         key,
-        digest: body.digest(),
+        digest,
     };
     let mut tx = store.begin(caller).await?;
     let claim = idempotency::claim(&mut tx, claimed.key()).await?;

@@ -3,5 +3,5 @@
 mod idempotency;
 mod rate;
 
-pub use idempotency::{First, Write, begin};
+pub use idempotency::{First, Write, begin, begin_without_body};
 pub use rate::{Bucket, Limits, admit};

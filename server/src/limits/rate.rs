@@ -2,7 +2,7 @@
 
 use crate::auth::{ApiKey, Caller, KeySecret, Scopes};
 use crate::error::{Error, Result};
-use crate::http::scope;
+use crate::http::{Dialect, scope};
 use crate::store::Store;
 use crate::store::authentication::{Attempt, Outcome, authenticate};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -37,7 +37,23 @@ pub struct Limits {
     pub failures: u32,
 }
 
+const FOREIGN: &str = "this is not an API key: it is mistyped, truncated or foreign";
+
 /// The key that the request carries; why there is none otherwise.
+fn presented_key(headers: &HeaderMap) -> Result<ApiKey> {
+    let bearer = bearer(headers);
+    // Only the Save Session dialect has a second header. A bearer token goes before it; a proxy's
+    // own kind of `Authorization` does not.
+    if bearer.is_ok() || scope::dialect() != Dialect::SaveSession {
+        return bearer;
+    }
+    match headers.get("x-api-key").map(|value| value.to_str().unwrap_or_default()) {
+        Some(key) => ApiKey::parse(key.trim()).map_err(|_| Error::Unauthenticated(FOREIGN.into())),
+        None => bearer,
+    }
+}
+
+/// The key in `Authorization`.
 fn bearer(headers: &HeaderMap) -> Result<ApiKey> {
     let refused = |message: &'static str| Error::Unauthenticated(message.into());
     let value = headers
@@ -49,7 +65,7 @@ fn bearer(headers: &HeaderMap) -> Result<ApiKey> {
         return Err(refused("the Authorization header must read `Bearer sk_live_…`"));
     }
     ApiKey::parse(key.trim())
-        .map_err(|_| refused("this is not an API key: it is mistyped, truncated or foreign"))
+        .map_err(|_| refused(FOREIGN))
 }
 
 /// Turns the request's key into its caller and counts the request.
@@ -64,7 +80,7 @@ pub async fn admit(
     peer: IpAddr,
     bucket: Bucket,
 ) -> Result<Caller> {
-    let key = bearer(headers);
+    let key = presented_key(headers);
     let digest = key.as_ref().ok().map(|key| secret.digest(key));
     let address = peer.to_canonical().to_string();
     let limit = match bucket {

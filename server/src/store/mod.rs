@@ -12,12 +12,14 @@ pub mod memory;
 pub mod migrations;
 pub mod requirements;
 mod schema;
+pub mod saved_sessions;
 pub mod search;
 pub mod secrets;
 pub mod sessions;
 pub mod spaces;
 mod tls;
 mod tx;
+pub mod usage;
 pub mod visibility;
 
 pub use connection::{ConnectError, Pooled, Store, StoreConfig};

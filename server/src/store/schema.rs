@@ -67,6 +67,7 @@ diesel::table! {
         visibility -> Text,
         origin -> Text,
         labels -> Jsonb,
+        message_count -> Integer,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         archived_at -> Nullable<Timestamptz>,
