@@ -1,8 +1,10 @@
 //! The HTTP server: the API behind the gateway, and the tasks that run beside it.
 
 use crate::api::{self, App, MAX_BODY_BYTES, PublicUrl};
+use crate::events::{self, EventsConfig, Hub};
 use crate::http::gateway::{GatewayConfig, gateway};
 use crate::search::Search;
+use crate::store::events::prune;
 use crate::store::{Store, idempotency};
 use dropshot::{
     CompressionConfig, ConfigDropshot, ConfigTls, HandlerTaskMode, HttpServer, ServerBuilder,
@@ -75,6 +77,11 @@ pub fn start(app: App, config: &ServerConfig) -> Result<Running, StartError> {
             config.log.clone(),
         )),
         tokio::spawn(expire(app.store.clone(), config.log.clone())),
+        tokio::spawn(events::listen(
+            app.store.clone(),
+            Arc::clone(&app.events),
+            config.log.clone(),
+        )),
     ];
     // The gateway logs one line a request. Dropshot's own warnings repeat whole URIs, in which a
     // careless client may have put its key.
@@ -130,6 +137,9 @@ async fn expire(store: Store, log: Logger) {
         if let Err(error) = idempotency::expire(&store).await {
             slog::warn!(log, "expired rows could not be removed"; "error" => error.chain());
         }
+        if let Err(error) = prune(&store).await {
+            slog::warn!(log, "old events could not be removed"; "error" => error.chain());
+        }
         tokio::time::sleep(EXPIRY_INTERVAL).await;
     }
 }
@@ -146,7 +156,8 @@ impl Running {
         for task in &self.tasks {
             task.abort();
         }
-        // waits for ever on an open event stream, hence the deadline
+        // streams would go on for ever
+        self.http.app_private().events.stop();
         tokio::time::timeout(deadline, self.http.close()).await.is_ok()
     }
 }
@@ -175,6 +186,8 @@ pub struct AppParts {
     pub min_client_version: Option<semver::Version>,
     /// Where people reach the server; where it listens otherwise.
     pub public_url: Option<url::Url>,
+    /// How live events are served.
+    pub events: EventsConfig,
     /// Where the log goes.
     pub log: Logger,
 }
@@ -183,10 +196,12 @@ pub struct AppParts {
 pub fn app(parts: AppParts) -> App {
     App {
         store: parts.store,
-        search: Search::new(parts.embedder, parts.log),
+        search: Search::new(parts.embedder, parts.log.clone()),
         key_secret: parts.key_secret,
         limits: parts.limits,
         min_client_version: parts.min_client_version,
         public_url: parts.public_url.as_ref().map(PublicUrl::given).unwrap_or_default(),
+        events: Hub::new(parts.events),
+        log: parts.log,
     }
 }

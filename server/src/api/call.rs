@@ -2,7 +2,7 @@
 
 use super::App;
 use crate::auth::{Caller, Scope};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::http::reply::Documented;
 use crate::http::{Dialect, IdempotencyKey, Json, check_client_version, scope};
 use crate::limits::{self, Bucket, Write};
@@ -59,6 +59,12 @@ impl<'a> Call<'a> {
     /// Who calls.
     pub fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    /// The digest of the key that was used: what tells later whether it may still be used.
+    pub fn key_digest(&self) -> Result<[u8; 32]> {
+        limits::digest(&self.app.key_secret, self.request.headers())
+            .ok_or_else(|| Error::internal("an admitted request has no key"))
     }
 
     /// A transaction of the caller.

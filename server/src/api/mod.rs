@@ -4,8 +4,12 @@
 //! function does the work in the call's transaction, and the answer goes into the envelope.
 
 mod call;
+mod events;
 mod me;
 mod memory;
+mod mentions;
+mod messages;
+mod reactions;
 mod saved_sessions;
 mod sessions;
 mod spaces;
@@ -14,6 +18,7 @@ mod system;
 pub use call::{Call, Ctx};
 
 use crate::auth::KeySecret;
+use crate::events::Hub;
 use crate::http::openapi::{self, About};
 use crate::limits::Limits;
 use crate::search::Search;
@@ -43,6 +48,10 @@ pub struct App {
     pub min_client_version: Option<semver::Version>,
     /// Where people reach this server, without a slash at the end: `https://switchy.example`.
     pub public_url: PublicUrl,
+    /// Who follows which session on this server.
+    pub events: Arc<Hub>,
+    /// Where the log goes.
+    pub log: slog::Logger,
 }
 
 /// Where people reach this server. Known at the latest when it listens.
@@ -71,8 +80,11 @@ impl PublicUrl {
 const TAGS: [(&str, &str); 10] = [
     ("Spaces", "Shared workspaces: you see those that you are a member of."),
     ("Sessions", "Conversations in a Space."),
-    ("Saved sessions", "The same sessions for coding agents and workers, in a dialect of its own: \
-        bare snake_case objects, and one error envelope for every failure below `/v1/org/`."),
+    (
+        "Saved sessions",
+        "The same sessions for coding agents and workers, in a dialect of its own: \
+        bare snake_case objects, and one error envelope for every failure below `/v1/org/`.",
+    ),
     ("Memory", "Notes of a person, a Space or the organization, and semantic search over them."),
     ("Messages", "What is said in a session: threads, reactions, live events."),
     ("Organization", "Members of the organization, their roles, and invitations."),
@@ -120,6 +132,11 @@ pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegister
     api.register(saved_sessions::saved_session_update)?;
     api.register(saved_sessions::saved_session_archive)?;
     api.register(saved_sessions::saved_session_unarchive)?;
+    api.register(messages::message_list)?;
+    api.register(messages::message_send)?;
+    api.register(reactions::reaction_add)?;
+    api.register(reactions::reaction_remove)?;
+    api.register(events::session_events)?;
     api.register(memory::memory_list)?;
     api.register(memory::memory_create)?;
     api.register(memory::memory_delete)?;
@@ -151,6 +168,7 @@ fn about() -> About {
         servers: &[("/api", "This server"), ("https://switchy.build/api", "The hosted service")],
         prefix: PREFIX,
         public: &["health", "ready", "openapi"],
+        event_streams: &["session_events"],
     }
 }
 

@@ -66,10 +66,7 @@ impl WorkspacePath {
 
 impl SavedSessionPath {
     /// The session's name is looked at after its place: somebody from elsewhere learns nothing.
-    async fn enter(
-        self,
-        tx: &mut crate::store::Tx,
-    ) -> Result<((Space, SpaceRole), store::Wanted)> {
+    async fn enter(self, tx: &mut crate::store::Tx) -> Result<((Space, SpaceRole), store::Wanted)> {
         let place = store::workspace(tx, &self.org, &self.workspace).await?;
         let wanted = store::Wanted::parse(&self.session_id);
         Ok((place, wanted.ok_or_else(|| Error::not_found("session"))?))

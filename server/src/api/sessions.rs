@@ -47,7 +47,7 @@ const MODELS: [&str; 9] =
 /// A conversation.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Session {
+pub(super) struct Session {
     /// The session's id.
     id: SessionId,
     /// The Space that it belongs to.
@@ -120,7 +120,7 @@ struct SpacePath {
 /// A session of a Space.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct SessionPath {
+pub(super) struct SessionPath {
     /// The Space's slug.
     #[schemars(length(min = 1, max = 100), example = "example_slug")]
     slug: String,
@@ -223,7 +223,7 @@ impl From<SessionUpdate> for store::Change {
 }
 
 /// A slug that no Space can have is that of no Space.
-fn checked_slug(slug: String) -> Result<String> {
+pub(super) fn checked_slug(slug: String) -> Result<String> {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if (1..=MAX_SLUG).contains(&slug.len()) && slug.bytes().all(allowed) {
         Ok(slug)
@@ -233,7 +233,7 @@ fn checked_slug(slug: String) -> Result<String> {
 }
 
 impl SessionPath {
-    fn parse(self) -> Result<(String, SessionId)> {
+    pub(super) fn parse(self) -> Result<(String, SessionId)> {
         let slug = checked_slug(self.slug)?;
         Ok((slug, self.session_id.parse().map_err(|_| Error::not_found("session"))?))
     }

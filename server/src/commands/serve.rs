@@ -104,6 +104,7 @@ fn listen(
         limits,
         public_url: config.public_url.clone(),
         min_client_version: config.min_client_version.clone(),
+        events: crate::events::EventsConfig::default(),
         log: log.clone(),
     });
     let server = ServerConfig {

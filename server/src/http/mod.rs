@@ -12,11 +12,12 @@ pub mod openapi;
 pub mod reply;
 pub mod scope;
 mod several;
+pub mod sse;
 
 pub use canonical::Refusal;
 pub use client_version::check_client_version;
 pub use dialect::Dialect;
 pub use envelope::{Envelope, Failure, Timestamp};
 pub use extract::{Check, IdempotencyKey, Issues, Json, Params};
-pub use several::Several;
 pub use reply::{Answer, Bare200, BareAnswer, Created, NoContent, Ok200, Reply};
+pub use several::Several;

@@ -118,6 +118,8 @@ pub struct About {
     pub prefix: &'static str,
     /// Operations that need no key.
     pub public: &'static [&'static str],
+    /// Operations that answer with server-sent events, each of which their schema describes.
+    pub event_streams: &'static [&'static str],
 }
 
 /// OpenAPI 3.0.3: the union of what Dropshot emits for `parts`, completed.
@@ -243,10 +245,15 @@ fn complete(dialect: Dialect, operation: &mut Value, about: &About) {
         return;
     };
     let ranges = ["4XX", "5XX"].map(|range| responses.shift_remove_entry(range));
+    let streams = about.event_streams.contains(&id.as_str());
     for (status, response) in responses.iter_mut() {
         if status.starts_with('2') {
             let replayed = repeatable && dialect == Dialect::SaveSession;
             response["headers"] = success_headers(public, status == "201", replayed);
+            if streams {
+                let content = response["content"]["application/json"].take();
+                response["content"] = json!({ super::sse::CONTENT_TYPE: content });
+            }
         }
     }
     match dialect {

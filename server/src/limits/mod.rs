@@ -4,4 +4,4 @@ mod idempotency;
 mod rate;
 
 pub use idempotency::{First, Write, begin, begin_without_body};
-pub use rate::{Bucket, Limits, admit};
+pub use rate::{Bucket, Limits, admit, digest};

@@ -64,8 +64,12 @@ fn bearer(headers: &HeaderMap) -> Result<ApiKey> {
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(refused("the Authorization header must read `Bearer sk_live_…`"));
     }
-    ApiKey::parse(key.trim())
-        .map_err(|_| refused(FOREIGN))
+    ApiKey::parse(key.trim()).map_err(|_| refused(FOREIGN))
+}
+
+/// The digest of the key that the request carries, if it carries any.
+pub fn digest(secret: &KeySecret, headers: &HeaderMap) -> Option<[u8; 32]> {
+    bearer(headers).ok().map(|key| secret.digest(&key))
 }
 
 /// Turns the request's key into its caller and counts the request.

@@ -6,13 +6,17 @@
 pub mod accounts;
 pub mod authentication;
 mod connection;
+pub mod events;
 pub mod idempotency;
 pub mod ids;
+mod listener;
 pub mod memory;
+pub mod messages;
 pub mod migrations;
+pub mod reactions;
 pub mod requirements;
-mod schema;
 pub mod saved_sessions;
+mod schema;
 pub mod search;
 pub mod secrets;
 pub mod sessions;
@@ -23,4 +27,5 @@ pub mod usage;
 pub mod visibility;
 
 pub use connection::{ConnectError, Pooled, Store, StoreConfig};
+pub use listener::Listener;
 pub use tx::{SystemTx, Tx};

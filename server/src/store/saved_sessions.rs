@@ -416,9 +416,9 @@ pub async fn view(tx: &mut Tx, space: &Space, wanted: Wanted) -> Result<SavedSes
     match (rows.pop(), rows.is_empty()) {
         (Some(only), true) => Ok(only),
         (None, _) => Err(Error::not_found("session")),
-        (Some(_), false) => Err(Error::NotFound(
-            "the ids of several sessions begin so: give more of the id".into(),
-        )),
+        (Some(_), false) => {
+            Err(Error::NotFound("the ids of several sessions begin so: give more of the id".into()))
+        }
     }
 }
 
@@ -593,12 +593,7 @@ pub async fn update(
 }
 
 /// Visibility changes one way only, and by the creator alone (contract D2).
-pub(super) fn check_promotion(
-    tx: &Tx,
-    before: &str,
-    creator: &UserId,
-    wanted: &str,
-) -> Result<()> {
+pub(super) fn check_promotion(tx: &Tx, before: &str, creator: &UserId, wanted: &str) -> Result<()> {
     match (before, wanted) {
         (before, wanted) if before == wanted => Ok(()),
         ("private", "workspace") if *creator == tx.caller().user_id => Ok(()),
@@ -625,11 +620,13 @@ pub async fn set_archived(
         sessions::id.eq(session.id.clone()).and(sessions::archived_at.is_null().eq(archived)),
     );
     let changed: Option<Option<DateTime<Utc>>> = diesel::update(row)
-        .set(sessions::archived_at.eq(sql::<Nullable<Timestamptz>>("CASE WHEN ")
-            .bind::<diesel::sql_types::Bool, _>(archived)
-            .sql(" THEN coalesce(")
-            .bind::<Nullable<Timestamptz>, _>(now)
-            .sql(", clock_timestamp()) END")))
+        .set(
+            sessions::archived_at.eq(sql::<Nullable<Timestamptz>>("CASE WHEN ")
+                .bind::<diesel::sql_types::Bool, _>(archived)
+                .sql(" THEN coalesce(")
+                .bind::<Nullable<Timestamptz>, _>(now)
+                .sql(", clock_timestamp()) END")),
+        )
         .returning(sessions::archived_at)
         .get_result(tx.connection())
         .await

@@ -71,6 +71,8 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         archived_at -> Nullable<Timestamptz>,
+        last_message_seq -> BigInt,
+        last_event_seq -> BigInt,
     }
 }
 
@@ -130,6 +132,52 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    messages (id) {
+        id -> Text,
+        org_id -> Text,
+        session_id -> Text,
+        seq -> BigInt,
+        author_type -> Text,
+        author_user_id -> Nullable<Text>,
+        author_agent -> Nullable<Text>,
+        body -> Text,
+        parent_message_id -> Nullable<Text>,
+        mentions -> Array<Text>,
+        model -> Nullable<Text>,
+        input_tokens -> Nullable<BigInt>,
+        output_tokens -> Nullable<BigInt>,
+        cache_read_input_tokens -> Nullable<BigInt>,
+        cache_creation_input_tokens -> Nullable<BigInt>,
+        tool_call_count -> Nullable<Integer>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    message_reactions (message_id, user_id, emoji) {
+        org_id -> Text,
+        session_id -> Text,
+        message_id -> Text,
+        user_id -> Text,
+        emoji -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    session_events (org_id, session_id, seq) {
+        org_id -> Text,
+        session_id -> Text,
+        seq -> BigInt,
+        #[sql_name = "type"]
+        kind -> Text,
+        message_id -> Nullable<Text>,
+        payload -> Jsonb,
+        created_at -> Timestamptz,
+    }
+}
+
 diesel::joinable!(space_members -> spaces (space_id));
 diesel::joinable!(session_participants -> sessions (session_id));
 diesel::joinable!(members -> users (user_id));
@@ -145,4 +193,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     memories,
     memory_embeddings,
     api_keys,
+    messages,
+    message_reactions,
+    session_events,
 );

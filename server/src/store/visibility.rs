@@ -10,9 +10,11 @@
 //! * SPACE memories: the members of that Space, as long as the Space is not archived;
 //! * ORG memories: every member of the organization;
 //! * sessions: the members of their Space; private ones their creator alone;
+//! * messages, reactions and events: who sees their session;
 //! * Spaces: their members. Being in the organization grants nothing.
 
 use super::schema::{memories, memory_embeddings, sessions, space_members, spaces};
+use super::schema::{message_reactions, messages, session_events};
 use crate::auth::Caller;
 use diesel::dsl::{auto_type, exists};
 use diesel::prelude::*;
@@ -87,4 +89,35 @@ pub(super) fn space<'a>(caller: &'a Caller) -> _ {
         .filter(space_members::space_id.eq(spaces::id))
         .filter(space_members::user_id.eq(user));
     spaces::org_id.eq(org).and(spaces::archived_at.is_null()).and(exists(membership))
+}
+
+/// The sessions that the caller may see, by id.
+#[auto_type]
+fn seen_sessions<'a>(caller: &'a Caller) -> _ {
+    let seen: session<'a> = session(caller);
+    sessions::table.filter(seen).select(sessions::id)
+}
+
+/// Messages that the caller may see.
+#[auto_type]
+pub(super) fn message<'a>(caller: &'a Caller) -> _ {
+    let org: &'a str = caller.org_id.as_str();
+    let seen: seen_sessions<'a> = seen_sessions(caller);
+    messages::org_id.eq(org).and(messages::session_id.eq_any(seen))
+}
+
+/// Reactions that the caller may see.
+#[auto_type]
+pub(super) fn reaction<'a>(caller: &'a Caller) -> _ {
+    let org: &'a str = caller.org_id.as_str();
+    let seen: seen_sessions<'a> = seen_sessions(caller);
+    message_reactions::org_id.eq(org).and(message_reactions::session_id.eq_any(seen))
+}
+
+/// Events that the caller may see.
+#[auto_type]
+pub(super) fn session_event<'a>(caller: &'a Caller) -> _ {
+    let org: &'a str = caller.org_id.as_str();
+    let seen: seen_sessions<'a> = seen_sessions(caller);
+    session_events::org_id.eq(org).and(session_events::session_id.eq_any(seen))
 }

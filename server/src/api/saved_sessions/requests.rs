@@ -101,9 +101,8 @@ fn tidy(labels: Labels) -> Labels {
 
 /// Whether this is a key that a label can have.
 pub(super) fn is_label_key(key: &str) -> bool {
-    let allowed = |b: u8| {
-        b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.' | b'-')
-    };
+    let allowed =
+        |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.' | b'-');
     key.len() <= MAX_LABEL_KEY
         && key.starts_with(|first: char| first.is_ascii_lowercase())
         && key.bytes().all(allowed)
