@@ -132,6 +132,8 @@ pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegister
     api.register(saved_sessions::saved_session_update)?;
     api.register(saved_sessions::saved_session_archive)?;
     api.register(saved_sessions::saved_session_unarchive)?;
+    api.register(saved_sessions::transcript::saved_session_transcript_append)?;
+    api.register(saved_sessions::transcript::saved_session_transcript)?;
     api.register(messages::message_list)?;
     api.register(messages::message_send)?;
     api.register(reactions::reaction_add)?;

@@ -4,6 +4,7 @@
 mod filters;
 mod requests;
 mod shapes;
+pub(super) mod transcript;
 
 use super::{Call, Ctx};
 use crate::auth::{Scope, SpaceRole};
@@ -19,7 +20,6 @@ use requests::{SessionCreateRequest, SessionUpdateRequest};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use shapes::{SessionFacetsResponse, SessionListResponse, SessionResponse};
-pub(super) use shapes::{SessionOrigin, SessionVisibility};
 
 /// A workspace of an organization.
 #[derive(Deserialize, JsonSchema)]
@@ -96,7 +96,7 @@ pub(super) async fn saved_session_save(
         let save = body.into_inner()?.into();
         let place = path.into_inner().enter(&mut first.tx).await?;
         let session = store::save(&mut first.tx, &place, &save).await?;
-        Recorded::bare::<Bare200<SessionResponse>>(SessionResponse::of(session)?)
+        Recorded::bare::<Bare200<SessionResponse>>(SessionResponse::from(session))
     }
     .await;
     Ok(first.finish(outcome).await?)
@@ -124,7 +124,7 @@ pub(super) async fn saved_session_list(
     }
     .await;
     let (sessions, total) = call.end(tx, outcome).await?;
-    Reply::bare(SessionListResponse::of(sessions, total, page, limit)?)
+    Reply::bare(SessionListResponse::of(sessions, total, page, limit))
 }
 
 /// Count saved sessions by label, agent, model and user
@@ -164,7 +164,7 @@ pub(super) async fn saved_session_view(
         store::view(&mut tx, &space, wanted).await
     }
     .await;
-    Reply::bare(SessionResponse::of(call.end(tx, outcome).await?)?)
+    Reply::bare(call.end(tx, outcome).await?.into())
 }
 
 /// Update a saved session
@@ -187,7 +187,7 @@ pub(super) async fn saved_session_update(
         store::update(&mut tx, &place, wanted, &change).await
     }
     .await;
-    Reply::bare(SessionResponse::of(call.end(tx, outcome).await?)?)
+    Reply::bare(call.end(tx, outcome).await?.into())
 }
 
 /// Archive a saved session
@@ -230,7 +230,7 @@ async fn set_archived(
     let outcome: Result<Recorded> = async {
         let (place, wanted) = path.into_inner().enter(&mut first.tx).await?;
         let session = store::set_archived(&mut first.tx, &place, wanted, archived).await?;
-        Recorded::bare::<Bare200<SessionResponse>>(SessionResponse::of(session)?)
+        Recorded::bare::<Bare200<SessionResponse>>(SessionResponse::from(session))
     }
     .await;
     Ok(first.finish(outcome).await?)

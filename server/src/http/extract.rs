@@ -187,6 +187,13 @@ fn find_nul(value: &Value, path: &mut Vec<Step>, issues: &mut Vec<Issue>) {
         Value::Object(fields) => {
             for (name, field) in fields {
                 path.push(Step::from(name.clone()));
+                if name.contains('\0') {
+                    issues.push(Issue {
+                        path: path.clone(),
+                        code: "invalid_character",
+                        message: "must not have the character U+0000 in its name".into(),
+                    });
+                }
                 find_nul(field, path, issues);
                 path.pop();
             }

@@ -2,8 +2,9 @@
 
 use super::ids::{SessionId, SpaceId, UserId};
 use super::schema::{orgs, session_participants, sessions, space_members, spaces};
+use super::session_kinds::{Labels, SessionOrigin, SessionVisibility};
 use super::spaces::{Space, admit};
-use super::usage::{USAGE_SQL, Usage, usage};
+use super::usage::{USAGE_SQL, Usage};
 use super::{Tx, visibility};
 use crate::auth::SpaceRole;
 use crate::error::{Error, Result};
@@ -16,12 +17,7 @@ use diesel::sql_types::{
     Array, BigInt, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid,
 };
 use diesel_async::RunQueryDsl;
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use uuid::Uuid;
-
-/// Labels by key; a key has one or more values.
-pub type Labels = BTreeMap<String, Vec<String>>;
 
 /// Keys that say which program a session belongs to: a replacement of the labels keeps them.
 pub const RESERVED_LABELS: [&str; 3] = ["capability", "capability_version", "worker"];
@@ -49,11 +45,11 @@ pub struct SavedSession {
     #[diesel(sql_type = Nullable<Text>)]
     pub model: Option<String>,
     #[diesel(sql_type = Text)]
-    pub visibility: String,
+    pub visibility: SessionVisibility,
     #[diesel(sql_type = Text)]
-    pub origin: String,
+    pub origin: SessionOrigin,
     #[diesel(sql_type = Jsonb)]
-    pub labels: Value,
+    pub labels: Labels,
     #[diesel(sql_type = Text)]
     pub created_by_user_id: UserId,
     /// `None` when the creator is no member of the organization any more.
@@ -74,17 +70,10 @@ pub struct SavedSession {
     #[diesel(sql_type = Nullable<Text>)]
     pub preview_text: Option<String>,
     #[diesel(sql_type = Jsonb)]
-    usage: Value,
+    pub usage: Usage,
     /// How many sessions match, on all pages together.
     #[diesel(sql_type = BigInt)]
     total: i64,
-}
-
-impl SavedSession {
-    /// What its generations took.
-    pub fn usage(&self) -> Result<Usage> {
-        usage(self.usage.clone())
-    }
 }
 
 /// What a client says of a session when it saves it. `None` is what it did not say.
@@ -98,9 +87,9 @@ pub struct Save {
     pub message_count: Option<i32>,
     pub labels: Option<Labels>,
     /// Heeded when the session is new.
-    pub origin: &'static str,
+    pub origin: SessionOrigin,
     /// Heeded when the session is new.
-    pub visibility: &'static str,
+    pub visibility: SessionVisibility,
 }
 
 /// What is to change; `None` stays as it is.
@@ -112,7 +101,7 @@ pub struct SavedChange {
     pub title: Option<String>,
     pub message_count: Option<i32>,
     pub labels: Option<Labels>,
-    pub visibility: Option<&'static str>,
+    pub visibility: Option<SessionVisibility>,
 }
 
 /// Which sessions; empty lists and `None` leave everything in.
@@ -125,7 +114,7 @@ pub struct Filter {
     /// Models.
     pub models: Vec<String>,
     /// Origins; never empty.
-    pub origins: Vec<&'static str>,
+    pub origins: Vec<SessionOrigin>,
     /// For every key, one of the values.
     pub labels: Labels,
     /// Whether archived ones are left out, alone, or in.
@@ -195,11 +184,16 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// The session with this id.
+    pub fn exactly(id: Uuid) -> Self {
+        Wanted { first: id, last: id }
+    }
+
     /// From a UUID, or from the beginning of one with its hyphens or without; `None` for anything
     /// else.
     pub fn parse(text: &str) -> Option<Self> {
         if let Ok(id) = Uuid::try_parse(text) {
-            return Some(Wanted { first: id, last: id });
+            return Some(Wanted::exactly(id));
         }
         const HYPHENS: [usize; 4] = [8, 13, 18, 23];
         let misplaced = text.char_indices().any(|(i, c)| c == '-' && !HYPHENS.contains(&i));
@@ -253,14 +247,18 @@ fn columns() -> String {
          creator.name AS creator_name, \
          greatest(sessions.message_count, sessions.last_message_seq) AS message_count, \
          sessions.created_at, sessions.updated_at, sessions.last_message_at, \
-         sessions.archived_at, {PREVIEW_SQL} AS preview_text"
+         sessions.archived_at, {} AS preview_text",
+        preview()
     )
 }
 
 /// How the first message of a person begins.
-const PREVIEW_SQL: &str = "(SELECT left(m.body, 200) FROM messages m \
-     WHERE m.org_id = sessions.org_id AND m.session_id = sessions.id AND m.author_type = 'USER' \
-     ORDER BY m.seq LIMIT 1)";
+fn preview() -> String {
+    format!(
+        "(SELECT left(m.body, {MAX_PREVIEW}) FROM messages m WHERE m.org_id = sessions.org_id \
+         AND m.session_id = sessions.id AND m.author_type = 'USER' ORDER BY m.seq LIMIT 1)"
+    )
+}
 
 /// Sessions of the Space `$3` that the caller can see, each with its creator as long as that one is
 /// a member.
@@ -290,8 +288,9 @@ fn search_sql() -> String {
     format!(
         "AND (cardinality($10) = 0 OR (SELECT bool_and(position(lower(word) IN lower(text)) > 0) \
          FROM unnest($10) word, concat_ws(E'\\n', sessions.title, sessions.model, \
-         sessions.default_agent, {PREVIEW_SQL}, (SELECT string_agg(l.key || ':' || v.value, E'\\n') \
-         FROM jsonb_each(sessions.labels) l, jsonb_array_elements_text(l.value) v)) text))"
+         sessions.default_agent, {}, (SELECT string_agg(l.key || ':' || v.value, E'\\n') \
+         FROM jsonb_each(sessions.labels) l, jsonb_array_elements_text(l.value) v)) text))",
+        preview()
     )
 }
 
@@ -314,7 +313,7 @@ fn filtered<'a>(
         .bind::<Array<Text>, _>(filter.agents.clone())
         .bind::<Array<Text>, _>(filter.models.clone())
         .bind::<Array<Text>, _>(filter.origins.clone())
-        .bind::<Jsonb, _>(json!(filter.labels))
+        .bind::<Jsonb, _>(filter.labels.clone())
         .bind::<Text, _>(match filter.archived {
             Archived::Active => "active",
             Archived::Archived => "archived",
@@ -450,7 +449,7 @@ pub async fn save(tx: &mut Tx, place: &(Space, SpaceRole), save: &Save) -> Resul
             return Err(Error::conflict("a session with this id exists already"));
         }
     }
-    view(tx, space, Wanted { first: save.external_id, last: save.external_id }).await
+    view(tx, space, Wanted::exactly(save.external_id)).await
 }
 
 /// Changes what the caller has saved before; whether there was such a session.
@@ -461,7 +460,6 @@ async fn resave(tx: &mut Tx, space: &Space, save: &Save) -> Result<bool> {
         .filter(sessions::external_id.eq(save.external_id))
         .filter(sessions::space_id.eq(&space.id))
         .filter(sessions::created_by_user_id.eq(&caller.user_id));
-    let labels = save.labels.as_ref().map(|labels| json!(labels));
     let changed = diesel::update(own)
         .set((
             sessions::model.eq(&save.model),
@@ -479,7 +477,7 @@ async fn resave(tx: &mut Tx, space: &Space, save: &Save) -> Result<bool> {
                 .sql(KEPT_LABELS_SQL)
                 .bind::<Array<Text>, _>(RESERVED_LABELS.as_slice())
                 .sql(")) || ")
-                .bind::<Nullable<Jsonb>, _>(labels)
+                .bind::<Nullable<Jsonb>, _>(save.labels.clone())
                 .sql(", sessions.labels)")),
             sessions::updated_at.eq(at!(now)),
         ))
@@ -503,7 +501,7 @@ async fn insert(tx: &mut Tx, space: &Space, save: &Save) -> Result<bool> {
             sessions::created_by_user_id.eq(&caller.user_id),
             sessions::visibility.eq(save.visibility),
             sessions::origin.eq(save.origin),
-            sessions::labels.eq(json!(save.labels.clone().unwrap_or_default())),
+            sessions::labels.eq(save.labels.clone().unwrap_or_default()),
             sessions::message_count.eq(save.message_count.unwrap_or_default()),
             sessions::created_at.eq(at!(now)),
             sessions::updated_at.eq(at!(now)),
@@ -552,7 +550,7 @@ pub async fn update(
 ) -> Result<SavedSession> {
     let session = changeable(tx, place, wanted).await?;
     if let Some(visibility) = change.visibility {
-        check_promotion(tx, &session.visibility, &session.created_by_user_id, visibility)?;
+        check_promotion(tx, session.visibility, &session.created_by_user_id, visibility)?;
     }
     let nothing = change.agent.is_none()
         && change.model.is_none()
@@ -566,9 +564,8 @@ pub async fn update(
     let (caller, now) = (tx.caller().clone(), tx.now());
     let mut labels = change.labels.clone();
     if let Some(labels) = &mut labels {
-        labels.retain(|key, _| !RESERVED_LABELS.contains(&key.as_str()));
+        labels.0.retain(|key, _| !RESERVED_LABELS.contains(&key.as_str()));
     }
-    let labels = labels.map(|labels| json!(labels));
     diesel::update(sessions::table)
         .filter(visibility::session(&caller))
         .filter(sessions::id.eq(&session.id))
@@ -588,19 +585,26 @@ pub async fn update(
         ))
         .execute(tx.connection())
         .await?;
-    let id = session.external_id;
-    view(tx, &place.0, Wanted { first: id, last: id }).await
+    view(tx, &place.0, Wanted::exactly(session.external_id)).await
 }
 
 /// Visibility changes one way only, and by the creator alone (contract D2).
-pub(super) fn check_promotion(tx: &Tx, before: &str, creator: &UserId, wanted: &str) -> Result<()> {
+pub(super) fn check_promotion(
+    tx: &Tx,
+    before: SessionVisibility,
+    creator: &UserId,
+    wanted: SessionVisibility,
+) -> Result<()> {
+    use SessionVisibility::{Private, Workspace};
     match (before, wanted) {
-        (before, wanted) if before == wanted => Ok(()),
-        ("private", "workspace") if *creator == tx.caller().user_id => Ok(()),
-        ("private", "workspace") => {
+        (Private, Private) | (Workspace, Workspace) => Ok(()),
+        (Private, Workspace) if *creator == tx.caller().user_id => Ok(()),
+        (Private, Workspace) => {
             Err(Error::forbidden("only its creator may share a private session"))
         }
-        _ => Err(Error::forbidden("what was shared with the workspace cannot be private again")),
+        (Workspace, Private) => {
+            Err(Error::forbidden("what was shared with the workspace cannot be private again"))
+        }
     }
 }
 

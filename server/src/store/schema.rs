@@ -150,6 +150,11 @@ diesel::table! {
         cache_read_input_tokens -> Nullable<BigInt>,
         cache_creation_input_tokens -> Nullable<BigInt>,
         tool_call_count -> Nullable<Integer>,
+        metadata -> Nullable<Jsonb>,
+        external_id -> Uuid,
+        role -> Nullable<Text>,
+        tool_calls -> Nullable<Jsonb>,
+        tool_call_id -> Nullable<Text>,
         created_at -> Timestamptz,
     }
 }

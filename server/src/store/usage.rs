@@ -1,10 +1,14 @@
 //! What the generations of a session took (contract C1): derived from its messages whenever it is
 //! read, and stored nowhere.
 
+use super::session_kinds::from_json;
+use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::pg::{Pg, PgValue};
+use diesel::sql_types::Jsonb;
 use serde::Deserialize;
 
 /// The usage of one session.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, FromSqlRow)]
 pub struct Usage {
     /// Tokens that the models read, caches excluded.
     pub input_tokens: i64,
@@ -40,7 +44,22 @@ pub(super) const USAGE_SQL: &str = "(SELECT jsonb_build_object(\
      'message_count', count(*)) \
      FROM messages m WHERE m.org_id = sessions.org_id AND m.session_id = sessions.id)";
 
-/// From what [`USAGE_SQL`] yields.
-pub(super) fn usage(json: serde_json::Value) -> crate::error::Result<Usage> {
-    serde_json::from_value(json).map_err(crate::error::Error::internal)
+impl FromSql<Jsonb, Pg> for Usage {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        from_json(value)
+    }
+}
+
+impl Usage {
+    /// Of a session without messages.
+    pub const NONE: Usage = Usage {
+        input_tokens: 0,
+        output_tokens: 0,
+        cache_read_input_tokens: 0,
+        cache_creation_input_tokens: 0,
+        tool_call_count: 0,
+        cost_usd: Some(0.0),
+        last_generation_input_tokens: None,
+        message_count: 0,
+    };
 }

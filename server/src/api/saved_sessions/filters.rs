@@ -1,9 +1,9 @@
 //! What is asked in queries.
 
 use super::requests::{MAX_LABEL_VALUE, MAX_NAME, is_label_key};
-use super::shapes::SessionOrigin;
 use crate::http::{Check, Issues, Several};
-use crate::store::saved_sessions::{Archived, Filter, Labels, SortBy};
+use crate::store::saved_sessions::{Archived, Filter, SortBy};
+use crate::store::session_kinds::{Labels, SessionOrigin};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -126,7 +126,7 @@ macro_rules! with_filters {
                         for (i, value) in values.iter().enumerate() {
                             issues.length(i, value, 1..=longest);
                             let wrong = match name {
-                                "origin" => origin(value).is_none(),
+                                "origin" => SessionOrigin::named(value).is_none(),
                                 "label" => label(value).is_none(),
                                 _ => false,
                             };
@@ -213,18 +213,14 @@ impl ListParams {
     }
 }
 
-fn origin(text: &str) -> Option<SessionOrigin> {
-    SessionOrigin::ALL.into_iter().find(|origin| origin.as_str() == text)
-}
-
 /// Those that are asked for; without any, all but evaluation runs. Who names `eval` wants it.
-fn origins(asked: &[String], with_workloads: bool) -> Vec<&'static str> {
-    let all = SessionOrigin::ALL.into_iter();
-    let wanted = all.filter(|origin| match asked {
+fn origins(asked: &[String], with_workloads: bool) -> Vec<SessionOrigin> {
+    let all = SessionOrigin::ALL.iter().copied();
+    all.filter(|origin| match asked {
         [] => with_workloads || *origin != SessionOrigin::Eval,
         asked => asked.iter().any(|text| text == origin.as_str()),
-    });
-    wanted.map(SessionOrigin::as_str).collect()
+    })
+    .collect()
 }
 
 /// Key and value of `key:value`; a value may contain colons.
@@ -233,9 +229,9 @@ fn label(text: &str) -> Option<(&str, &str)> {
 }
 
 fn labels(asked: &[String]) -> Labels {
-    let mut labels = Labels::new();
+    let mut labels = Labels::default();
     for (key, value) in asked.iter().filter_map(|text| label(text)) {
-        labels.entry(key.to_owned()).or_default().push(value.to_owned());
+        labels.0.entry(key.to_owned()).or_default().push(value.to_owned());
     }
     labels
 }

@@ -1,9 +1,9 @@
 //! What is asked in bodies.
 
-use super::shapes::{SessionOrigin, SessionVisibility};
 use crate::api::sessions::MAX_TITLE;
 use crate::http::{Check, Issues};
-use crate::store::saved_sessions::{Labels, Save, SavedChange};
+use crate::store::saved_sessions::{Save, SavedChange};
+use crate::store::session_kinds::{Labels, SessionOrigin, SessionVisibility};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -95,8 +95,8 @@ fn tidy(labels: Labels) -> Labels {
         }
         kept
     };
-    let tidied = labels.into_iter().map(|(key, values)| (key, once(values)));
-    tidied.filter(|(_, values)| !values.is_empty()).collect()
+    let tidied = labels.0.into_iter().map(|(key, values)| (key, once(values)));
+    Labels(tidied.filter(|(_, values)| !values.is_empty()).collect())
 }
 
 /// Whether this is a key that a label can have.
@@ -109,9 +109,9 @@ pub(super) fn is_label_key(key: &str) -> bool {
 }
 
 fn check_labels(issues: &mut Issues, labels: &Labels) {
-    issues.count("labels", labels.len(), MAX_LABELS);
+    issues.count("labels", labels.0.len(), MAX_LABELS);
     issues.within("labels", |issues| {
-        for (key, values) in labels {
+        for (key, values) in &labels.0 {
             if !is_label_key(key) {
                 let message = "must be a letter and up to 62 of a-z, 0-9, `_`, `.` and `-`";
                 issues.add(key.clone(), "invalid_key", message);
@@ -179,8 +179,8 @@ impl From<SessionCreateRequest> for Save {
             title: trimmed(request.title),
             message_count: count(request.message_count),
             labels: request.labels.map(tidy),
-            origin: request.origin.unwrap_or(SessionOrigin::User).as_str(),
-            visibility: request.visibility.unwrap_or(SessionVisibility::Private).as_str(),
+            origin: request.origin.unwrap_or(SessionOrigin::User),
+            visibility: request.visibility.unwrap_or(SessionVisibility::Private),
         }
     }
 }
@@ -193,7 +193,7 @@ impl From<SessionUpdateRequest> for SavedChange {
             title: trimmed(request.title),
             message_count: count(request.message_count),
             labels: request.labels.map(tidy),
-            visibility: request.visibility.map(SessionVisibility::as_str),
+            visibility: request.visibility,
         }
     }
 }

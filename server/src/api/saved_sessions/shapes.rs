@@ -1,63 +1,14 @@
 //! What is answered: snake_case, and no envelope.
 
-use crate::error::{Error, Result};
 use crate::http::Timestamp;
 use crate::store::ids::UserId;
-use crate::store::saved_sessions::{FacetRow, Labels, SavedSession};
+use crate::store::saved_sessions::{FacetRow, SavedSession};
+use crate::store::session_kinds::{Labels, SessionOrigin, SessionVisibility};
 use crate::store::usage::Usage;
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use uuid::Uuid;
-
-/// Who sees a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum SessionVisibility {
-    /// Its creator alone; for everybody else it does not exist.
-    Private,
-    /// The members of the workspace.
-    Workspace,
-}
-
-/// What kind of work a session comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum SessionOrigin {
-    /// A person, with or without an agent.
-    User,
-    /// An evaluation run; lists leave it out unless asked.
-    Eval,
-    /// A worker that runs by itself.
-    Worker,
-}
-
-impl SessionVisibility {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            SessionVisibility::Private => "private",
-            SessionVisibility::Workspace => "workspace",
-        }
-    }
-}
-
-impl SessionOrigin {
-    pub(crate) const ALL: [Self; 3] = [Self::User, Self::Eval, Self::Worker];
-
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            SessionOrigin::User => "user",
-            SessionOrigin::Eval => "eval",
-            SessionOrigin::Worker => "worker",
-        }
-    }
-}
-
-/// What the database holds as one of a closed set of words, or as JSON.
-pub(crate) fn stored<T: DeserializeOwned>(value: impl Into<serde_json::Value>) -> Result<T> {
-    serde_json::from_value(value.into()).map_err(Error::internal)
-}
 
 /// What the generations of a session took; derived from its messages whenever it is read. Without
 /// data everything is 0.
@@ -159,18 +110,17 @@ pub(super) struct SessionResponse {
     usage: SessionUsageResponse,
 }
 
-impl SessionResponse {
-    pub(super) fn of(session: SavedSession) -> Result<Self> {
-        let usage = session.usage()?.into();
-        Ok(SessionResponse {
+impl From<SavedSession> for SessionResponse {
+    fn from(session: SavedSession) -> Self {
+        SessionResponse {
             id: session.external_id,
             model: session.model,
             agent: session.default_agent,
             title: session.title,
             message_count: session.message_count,
-            visibility: stored(session.visibility)?,
-            origin: stored(session.origin)?,
-            labels: stored(session.labels)?,
+            visibility: session.visibility,
+            origin: session.origin,
+            labels: session.labels,
             created_by: session.creator_email.map(|email| SessionCreatedBy {
                 id: session.created_by_user_id.clone(),
                 username: username(&email),
@@ -183,8 +133,8 @@ impl SessionResponse {
             last_message_at: session.last_message_at.map(Timestamp::from),
             archived_at: session.archived_at.map(Timestamp::from),
             preview_text: session.preview_text,
-            usage,
-        })
+            usage: session.usage.into(),
+        }
     }
 }
 
@@ -224,23 +174,10 @@ pub(super) struct SessionListResponse {
 }
 
 impl SessionListResponse {
-    pub(super) fn of(
-        sessions: Vec<SavedSession>,
-        total: i64,
-        page: u32,
-        limit: u32,
-    ) -> Result<Self> {
+    pub(super) fn of(sessions: Vec<SavedSession>, total: i64, page: u32, limit: u32) -> Self {
         let Place { total_pages, has_next, has_previous } = Place::of(total, page, limit);
-        let sessions = sessions.into_iter().map(SessionResponse::of).collect::<Result<_>>()?;
-        Ok(SessionListResponse {
-            sessions,
-            total,
-            page,
-            limit,
-            total_pages,
-            has_next,
-            has_previous,
-        })
+        let sessions = sessions.into_iter().map(SessionResponse::from).collect();
+        SessionListResponse { sessions, total, page, limit, total_pages, has_next, has_previous }
     }
 }
 
