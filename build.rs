@@ -23,13 +23,18 @@ const CONSTRAINTS: [&str; 6] =
     ["pattern", "minLength", "maxLength", "maxItems", "minimum", "maximum"];
 
 /// Schemas with a type written by hand in `client/`: where it lives.
-const BY_HAND: [(&str, &str); 7] = [
+const BY_HAND: [(&str, &str); 11] = [
     ("ErrorEnvelope", "crate::envelope::ErrorEnvelope"),
     ("ErrorBody", "crate::envelope::ErrorBody"),
     ("ErrorDetails", "crate::envelope::ErrorDetails"),
     ("ErrorCode", "crate::ErrorCode"),
     ("FieldError", "crate::FieldError"),
     ("PathStep", "crate::PathStep"),
+    // one error for both dialects
+    ("CanonicalError", "crate::envelope::ErrorEnvelope"),
+    ("CanonicalErrorType", "crate::ErrorCode"),
+    ("CanonicalIssue", "crate::FieldError"),
+    ("LocStep", "crate::PathStep"),
     ("OpenApiDocument", "::serde_json::Value"),
 ];
 

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::{
-    Memory, Request, Sessions, Spaces,
+    Memory, Request, SavedSessions, Sessions, Spaces,
     call::{Call, Settings, Sleep},
     generated,
     retry::DEFAULT_MAX_RETRIES,
@@ -79,6 +79,12 @@ impl Client {
     /// The sessions of the Space with this slug.
     pub fn sessions<'a>(&'a self, slug: &'a str) -> Sessions<'a> {
         Sessions { client: self, slug }
+    }
+
+    /// The saved sessions of a workspace: the sessions of the Space with this slug, in the
+    /// organization with that one, which must be the key's.
+    pub fn saved_sessions<'a>(&'a self, org: &'a str, workspace: &'a str) -> SavedSessions<'a> {
+        SavedSessions { client: self, org, workspace }
     }
 
     /// The notes that the key's user can see.

@@ -9,6 +9,7 @@ mod generated;
 mod memory;
 mod request;
 mod retry;
+mod saved_sessions;
 mod sessions;
 mod spaces;
 mod system;
@@ -20,13 +21,20 @@ pub use error::{Error, ErrorCode, FieldError, PathStep};
 pub use memory::Memory;
 pub use request::{Operation, Request};
 pub use retry::{DEFAULT_MAX_RETRIES, MAX_WAIT};
+pub use saved_sessions::SavedSessions;
 pub use sessions::Sessions;
 pub use spaces::Spaces;
+pub use uuid::Uuid;
 
 /// What can be asked of the server: the type parameters of [`Request`].
 pub mod operation {
     pub use crate::{
         memory::{MemoryCreate, MemoryDelete, MemoryList, MemorySearch},
+        saved_sessions::{
+            SavedSessionArchive, SavedSessionFacets, SavedSessionList, SavedSessionSave,
+            SavedSessionUnarchive, SavedSessionUpdate, SavedSessionView, Transcript,
+            TranscriptAppend,
+        },
         sessions::{SessionArchive, SessionCreate, SessionList, SessionUpdate, SessionView},
         spaces::{SpaceCreate, SpaceList, SpaceView},
         system::{Health, Me, OpenApi, Ready},
