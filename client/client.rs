@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::{
-    Memory, Request, SavedSessions, Sessions, Spaces,
+    Memory, Messages, Request, SavedSessions, Sessions, Spaces,
     call::{Call, Settings, Sleep},
     generated,
     retry::DEFAULT_MAX_RETRIES,
@@ -87,6 +87,11 @@ impl Client {
         SavedSessions { client: self, org, workspace }
     }
 
+    /// The messages of the session with this id, in the Space with this slug.
+    pub fn messages<'a>(&'a self, slug: &'a str, session_id: &'a str) -> Messages<'a> {
+        Messages { client: self, slug, session_id }
+    }
+
     /// The notes that the key's user can see.
     pub fn memory(&self) -> Memory<'_> {
         Memory { client: self }
@@ -114,6 +119,14 @@ impl Client {
 
     pub(crate) fn request<O>(&self, operation: O) -> Request<O> {
         Request { client: self.clone(), operation }
+    }
+
+    pub(crate) fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// The generated client for one call.

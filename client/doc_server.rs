@@ -21,6 +21,16 @@ pub async fn start() -> MockServer {
         "id": ID, "spaceId": ID, "title": "Postgres 18", "participantUserIds": [ID],
         "createdByUserId": ID, "createdAt": NOW
     });
+    let message = json!({
+        "id": ID, "sessionId": ID, "authorType": "USER", "authorUserId": ID,
+        "body": "Shall we go to Postgres 18?", "mentions": [], "createdAt": NOW
+    });
+    let events = format!(
+        "retry: 2000\nid: 1\n: connected\n\nid: 2\nevent: message.created\ndata: {}\n\n\
+         event: end\ndata: {}\n\n",
+        json!({ "message": message }),
+        json!({ "reason": "session_hidden", "message": "the session is not visible any more" })
+    );
     let note = json!({
         "id": ID, "organizationId": ID, "authorUserId": ID, "visibility": "ORG",
         "content": "Staging deploys happen on Tuesdays.", "tags": ["deploys"], "createdAt": NOW
@@ -43,6 +53,19 @@ pub async fn start() -> MockServer {
         ("POST", "^/api/projects$", 201, json!({ "project": space })),
         ("POST", "^/api/spaces/[^/]+/sessions$", 201, json!({ "session": session })),
         ("PATCH", "^/api/spaces/[^/]+/sessions/[^/]+$", 200, json!({ "session": session })),
+        (
+            "GET",
+            "^/api/spaces/[^/]+/sessions/[^/]+/messages$",
+            200,
+            json!({ "messages": [message], "replyCount": {}, "reactions": {}, "total": 1 }),
+        ),
+        ("POST", "^/api/spaces/[^/]+/sessions/[^/]+/messages$", 201, json!({ "message": message })),
+        (
+            "POST",
+            "^/api/spaces/[^/]+/messages/[^/]+/reactions$",
+            201,
+            json!({ "reaction": { "messageId": ID, "emoji": "👍", "count": 1 } }),
+        ),
         ("GET", "^/api/memory$", 200, json!({ "memories": [note], "total": 1 })),
         ("POST", "^/api/memory$", 201, json!({ "memory": note })),
         (
@@ -59,6 +82,10 @@ pub async fn start() -> MockServer {
             .mount(&server)
             .await;
     }
+    Mock::given(path_regex("^/api/spaces/[^/]+/sessions/[^/]+/events$"))
+        .respond_with(ResponseTemplate::new(200).set_body_raw(events, "text/event-stream"))
+        .mount(&server)
+        .await;
     Mock::given(method("DELETE")).respond_with(ResponseTemplate::new(204)).mount(&server).await;
     Mock::given(path("/api/projects/nobody"))
         .respond_with(ResponseTemplate::new(404).set_body_json(json!({

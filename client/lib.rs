@@ -5,20 +5,25 @@ mod client;
 mod enums;
 mod envelope;
 mod error;
+mod events;
 mod generated;
 mod memory;
+mod messages;
 mod request;
 mod retry;
 mod saved_sessions;
 mod sessions;
 mod spaces;
+mod sse;
 mod system;
 #[cfg(test)]
 mod tests;
 
 pub use client::{BuildError, Client, ClientBuilder, DEFAULT_BASE_URL, DEFAULT_TIMEOUT};
 pub use error::{Error, ErrorCode, FieldError, PathStep};
+pub use events::{Event, EventKind, Events, MAX_RECONNECTS, MAX_SILENCE};
 pub use memory::Memory;
+pub use messages::Messages;
 pub use request::{Operation, Request};
 pub use retry::{DEFAULT_MAX_RETRIES, MAX_WAIT};
 pub use saved_sessions::SavedSessions;
@@ -30,6 +35,7 @@ pub use uuid::Uuid;
 pub mod operation {
     pub use crate::{
         memory::{MemoryCreate, MemoryDelete, MemoryList, MemorySearch},
+        messages::{MessageList, MessageSend, ReactionAdd, ReactionRemove},
         saved_sessions::{
             SavedSessionArchive, SavedSessionFacets, SavedSessionList, SavedSessionSave,
             SavedSessionUnarchive, SavedSessionUpdate, SavedSessionView, Transcript,

@@ -148,8 +148,7 @@ impl SavedSessions<'_> {
 
     /// Everything that was said in a session, oldest first.
     pub fn transcript(&self, id: impl Into<String>) -> Request<Transcript> {
-        let operation =
-            Transcript { place: self.place(), id: id.into(), page: None, limit: None };
+        let operation = Transcript { place: self.place(), id: id.into(), page: None, limit: None };
         self.client.request(operation)
     }
 }

@@ -408,7 +408,10 @@ async fn everybody_sees_exactly_what_the_rules_say_before_and_after_memberships_
 }
 
 /// Tables with rows of tenants.
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 15] = [
+    "messages",
+    "message_reactions",
+    "session_events",
     "orgs",
     "users",
     "members",
@@ -444,7 +447,7 @@ async fn the_predicates_hold_without_row_level_security() {
 }
 
 /// A connection with the rights of a request, of a person or of nobody.
-async fn as_app(server: &Server, caller: Option<&Caller>) -> tokio_postgres::Client {
+pub async fn as_app(server: &Server, caller: Option<&Caller>) -> tokio_postgres::Client {
     let client = server.sql().await;
     client.batch_execute("SET ROLE switchy_app").await.expect("the role");
     if let Some(caller) = caller {

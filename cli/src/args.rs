@@ -77,6 +77,9 @@ pub enum Command {
     /// Conversation sessions of a Space
     #[command(subcommand)]
     Session(Session),
+    /// What is said in a session
+    #[command(subcommand)]
+    Message(Message),
     /// Notes, found again by their meaning
     #[command(subcommand)]
     Memory(Memory),
@@ -208,6 +211,84 @@ pub enum Session {
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
     },
+}
+
+/// The session that messages belong to.
+#[derive(Args, Debug)]
+pub struct InSession {
+    /// The Space: its slug or id
+    #[arg(long, value_name = "SLUG")]
+    pub space: String,
+    /// The session's id
+    #[arg(long, value_name = "ID")]
+    pub session: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Message {
+    /// Post a message
+    Send(MessageSend),
+    /// List what was said, newest first
+    List(MessageList),
+    /// Print messages as they come, until Ctrl-C; with --output json every event, one a line
+    Watch {
+        #[command(flatten)]
+        place: InSession,
+        /// Begin with so many of the newest messages
+        #[arg(long, value_name = "N", default_value_t = 0,
+            value_parser = clap::value_parser!(u32).range(0..=100))]
+        last: u32,
+    },
+    /// React to a message
+    React {
+        #[command(flatten)]
+        place: InSpace,
+        /// The message's id
+        id: String,
+        /// One of 👍 👎 😄 🎉 😕 ❤️ 🚀 👀
+        emoji: String,
+    },
+    /// Take a reaction back
+    Unreact {
+        #[command(flatten)]
+        place: InSpace,
+        /// The message's id
+        id: String,
+        /// The emoji
+        emoji: String,
+    },
+}
+
+#[derive(Args, Debug)]
+pub struct MessageSend {
+    #[command(flatten)]
+    pub place: InSession,
+    /// What it says; - reads it from standard input
+    pub text: String,
+    /// The id of the message that it replies to
+    #[arg(long, value_name = "ID")]
+    pub parent: Option<String>,
+    /// Post as this agent; the key needs the scope messages:agent
+    #[arg(long, value_name = "SLUG")]
+    pub agent: Option<String>,
+    /// The model that the agent used
+    #[arg(long, requires = "agent")]
+    pub model: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct MessageList {
+    #[command(flatten)]
+    pub place: InSession,
+    /// At most so many
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub limit: Option<u32>,
+    /// Every message, page after page
+    #[arg(long, conflicts_with = "limit")]
+    pub all: bool,
+    /// Only messages older than the one with this id
+    #[arg(long, value_name = "ID")]
+    pub before: Option<String>,
 }
 
 /// Who sees a note.

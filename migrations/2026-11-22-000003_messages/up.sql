@@ -120,14 +120,16 @@ CREATE POLICY caller_takes_back ON message_reactions FOR DELETE TO switchy_app
 -- the milliseconds that are shown, also when the clock is not: sorting by time is sorting by
 -- number.
 CREATE FUNCTION number_message() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+    t timestamptz;
 BEGIN
-    SELECT s.last_message_seq + 1,
+    SELECT s.last_message_seq + 1, coalesce(NEW.created_at, clock_timestamp()),
             greatest(date_trunc('milliseconds', coalesce(NEW.created_at, clock_timestamp())),
                 s.last_message_at + interval '1 millisecond')
-        INTO NEW.seq, NEW.created_at
+        INTO NEW.seq, t, NEW.created_at
         FROM sessions s WHERE s.org_id = NEW.org_id AND s.id = NEW.session_id FOR UPDATE;
     UPDATE sessions s SET last_message_seq = NEW.seq, last_message_at = NEW.created_at,
-            updated_at = greatest(s.updated_at, NEW.created_at)
+            updated_at = greatest(s.updated_at, NEW.created_at, t)
         WHERE s.org_id = NEW.org_id AND s.id = NEW.session_id;
     RETURN NEW;
 END

@@ -3,6 +3,7 @@
 mod account;
 mod import;
 mod memory;
+mod message;
 mod profile;
 mod session;
 mod space;
@@ -28,6 +29,9 @@ pub async fn run(global: &Global, command: Command, output: &Output) -> Result<(
         }
         Command::Session(command) => {
             session::run(&Connection::choose(global)?.client()?, command, output).await
+        }
+        Command::Message(command) => {
+            message::run(&Connection::choose(global)?.client()?, command, output).await
         }
         Command::Memory(command) => {
             memory::run(&Connection::choose(global)?, command, output).await

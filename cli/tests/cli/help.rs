@@ -13,6 +13,7 @@ async fn help_names_every_command_and_every_exit_code() {
         "space",
         "session",
         "memory",
+        "message",
         "completions",
         "--url",
         "--profile",
@@ -35,6 +36,7 @@ async fn every_subcommand_explains_itself() {
         ("profile", vec!["list", "use", "remove"]),
         ("space", vec!["list", "view", "create"]),
         ("session", vec!["list", "view", "create", "update", "archive"]),
+        ("message", vec!["send", "list", "watch", "react", "unreact"]),
         ("memory", vec!["list", "add", "create", "delete", "search", "import"]),
     ] {
         for subcommand in subcommands {
