@@ -16,6 +16,7 @@ mod me;
 mod memory;
 mod messages;
 mod round_trips;
+mod saved_sessions;
 mod search;
 mod server_binary;
 mod sessions;

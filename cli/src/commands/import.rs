@@ -1,7 +1,7 @@
 //! `memory import`: many notes from a file, safe to run again.
 
-mod lines;
-mod patience;
+pub mod lines;
+pub mod patience;
 
 use std::{
     collections::HashMap,

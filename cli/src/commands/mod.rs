@@ -5,6 +5,7 @@ mod import;
 mod memory;
 mod message;
 mod profile;
+mod saved_session;
 mod session;
 mod space;
 
@@ -28,7 +29,7 @@ pub async fn run(global: &Global, command: Command, output: &Output) -> Result<(
             space::run(&Connection::choose(global)?.client()?, command, output).await
         }
         Command::Session(command) => {
-            session::run(&Connection::choose(global)?.client()?, command, output).await
+            session::run(&Connection::choose(global)?, command, output).await
         }
         Command::Message(command) => {
             message::run(&Connection::choose(global)?.client()?, command, output).await

@@ -35,7 +35,21 @@ async fn every_subcommand_explains_itself() {
     for (command, subcommands) in [
         ("profile", vec!["list", "use", "remove"]),
         ("space", vec!["list", "view", "create"]),
-        ("session", vec!["list", "view", "create", "update", "archive"]),
+        (
+            "session",
+            vec![
+                "list",
+                "view",
+                "create",
+                "update",
+                "archive",
+                "save",
+                "share",
+                "unarchive",
+                "facets",
+                "transcript",
+            ],
+        ),
         ("message", vec!["send", "list", "watch", "react", "unreact"]),
         ("memory", vec!["list", "add", "create", "delete", "search", "import"]),
     ] {
