@@ -29,7 +29,22 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
     let private =
         json!({ "content": "Staging deploys happen on Tuesdays.", "visibility": "PRIVATE" });
     let search = json!({ "query": "when do deploys happen?" });
+    let saved = "/v1/org/acme/ws/team/sessions";
+    let id = uuid::Uuid::new_v4();
+    let one = format!("{saved}/{id}");
+    let transcript = format!("{one}/transcript");
+    let save = json!({ "id": id, "model": "m" });
+    org.owner.post(saved, save.clone()).await.bare();
+    assert_eq!(newest(&logs, "POST", &format!("/api{saved}")), 9, "the first time");
+    let turn = json!({ "role": "user", "content": "x" });
     for _ in 0..3 {
+        org.owner.post(saved, save.clone()).await.bare();
+        org.owner.get(saved).await.bare();
+        org.owner.get(&format!("{saved}/facets")).await.bare();
+        org.owner.get(&one).await.bare();
+        org.owner.patch(&one, json!({ "title": "y" })).await.bare();
+        org.owner.post(&transcript, json!({ "messages": [turn] })).await.bare();
+        org.owner.get(&transcript).await.bare();
         org.owner.get("/projects").await.data(200);
         org.owner.get(&space_path).await.data(200);
         org.owner.get("/spaces/team/sessions").await.data(200);
@@ -48,6 +63,16 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
         ("GET", "/memory", 4),
         ("GET", "/me", 5),
         ("POST", "/memory", 4),
+        // the organization and its Space in one
+        ("GET", saved, 5),
+        ("GET", &*format!("{saved}/facets"), 5),
+        ("GET", &*one, 5),
+        ("GET", &*transcript, 6),
+        // again: changed, and read
+        ("POST", saved, 6),
+        ("PATCH", &*one, 7),
+        // what is there, the lock, the ids, the messages, and both read back
+        ("POST", &*transcript, 10),
         // words, how many vectors, vectors, notes
         ("POST", "/memory/search", 7),
     ] {

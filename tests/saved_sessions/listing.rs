@@ -124,7 +124,7 @@ async fn a_search_finds_words_in_title_model_agent_labels_and_preview() {
         ("POSTGRES", &["Postgres Upgrade"]),
         ("upgrade post", &["Postgres Upgrade"]),
         ("gres", &["Postgres Upgrade"]),
-        ("pg", &[]),
+        ("pq", &[]),
         ("up", &["Postgres Upgrade"]),
         ("r", &["100% sure", "Postgres Upgrade"]),
         ("%", &["100% sure"]),

@@ -5,6 +5,7 @@ mod help;
 mod import;
 mod login;
 mod output;
+mod saved;
 mod settings;
 
 use std::{

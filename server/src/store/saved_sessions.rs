@@ -216,6 +216,8 @@ impl Wanted {
 /// Space by slug (404 when there is none, 403 when the caller is not in it).
 pub async fn workspace(tx: &mut Tx, org: &str, slug: &str) -> Result<(Space, SpaceRole)> {
     let caller = tx.caller().clone();
+    // PostgreSQL's text has no NUL, and no slug has one
+    let slug = if slug.contains('\0') { "" } else { slug };
     let role = space_members::table
         .filter(space_members::space_id.nullable().eq(spaces::id.nullable()))
         .filter(space_members::user_id.eq(caller.user_id.as_str()))
@@ -552,12 +554,13 @@ pub async fn update(
     if let Some(visibility) = change.visibility {
         check_promotion(tx, session.visibility, &session.created_by_user_id, visibility)?;
     }
+    let visibility = change.visibility.filter(|wanted| *wanted != session.visibility);
     let nothing = change.agent.is_none()
         && change.model.is_none()
         && change.title.is_none()
         && change.message_count.is_none()
         && change.labels.is_none()
-        && change.visibility.is_none();
+        && visibility.is_none();
     if nothing {
         return Ok(session);
     }
@@ -574,7 +577,7 @@ pub async fn update(
             change.model.as_ref().map(|model| sessions::model.eq(model)),
             change.title.as_ref().map(|title| sessions::title.eq(title)),
             change.message_count.map(|count| sessions::message_count.eq(count)),
-            change.visibility.map(|visibility| sessions::visibility.eq(visibility)),
+            visibility.map(|visibility| sessions::visibility.eq(visibility)),
             labels.map(|labels| {
                 sessions::labels.eq(sql::<Jsonb>(KEPT_LABELS_SQL)
                     .bind::<Array<Text>, _>(RESERVED_LABELS.as_slice())

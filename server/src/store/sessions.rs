@@ -269,13 +269,14 @@ pub async fn update(
     if let Some(wanted) = change.visibility {
         check_promotion(tx, session.visibility, &session.created_by_user_id, wanted)?;
     }
-    if change.title.is_none() && change.model.is_none() && change.visibility.is_none() {
+    let visibility = change.visibility.filter(|wanted| *wanted != session.visibility);
+    if change.title.is_none() && change.model.is_none() && visibility.is_none() {
         return Ok(session);
     }
     let now = tx.now();
     session.title = change.title.clone().or(session.title);
     session.model = change.model.clone().or(session.model);
-    session.visibility = change.visibility.unwrap_or(session.visibility);
+    session.visibility = visibility.unwrap_or(session.visibility);
     session.default_agent = change.default_agent.clone().or(session.default_agent);
     let caller = tx.caller().clone();
     session.updated_at = diesel::update(sessions::table)
