@@ -600,7 +600,7 @@ impl Request<Transcript> {
         self
     }
 
-    /// The size of a page, 1 to 500; 100 unless set.
+    /// The size of a page, 1 to 100; 50 unless set.
     pub fn limit(mut self, limit: u32) -> Self {
         self.operation.limit = Some(limit);
         self

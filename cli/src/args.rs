@@ -400,7 +400,7 @@ pub enum Transcript {
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
         page: Option<u32>,
         /// Messages on a page
-        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=500))]
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
         limit: Option<u32>,
         /// Every page
         #[arg(long, conflicts_with_all = ["page", "limit"])]

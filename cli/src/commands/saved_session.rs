@@ -23,7 +23,7 @@ use crate::{
 use turns::Turn;
 
 /// The most messages that a page of a transcript holds.
-const FULL_PAGE: u32 = 500;
+const FULL_PAGE: u32 = 100;
 
 /// The organization of the key and the Space's slug: where saved sessions are.
 async fn place(client: &Client, space: &str) -> Result<(String, String), Failure> {

@@ -24,17 +24,19 @@ use uuid::Uuid;
 /// Most messages of one request.
 const MAX_MESSAGES: usize = 200;
 /// Longest content of a message, in characters.
-const MAX_CONTENT: usize = 200_000;
+const MAX_CONTENT: usize = 100_000;
 /// Most calls of tools that one message makes.
 const MAX_TOOL_CALLS: usize = 100;
+/// Largest calls of one message together, in bytes of JSON.
+const MAX_TOOL_CALLS_BYTES: usize = 100 * 1024;
 /// Longest id of such a call, in characters.
 const MAX_TOOL_CALL_ID: usize = 256;
 /// Largest metadata of a message, in bytes of JSON.
 const MAX_METADATA_BYTES: usize = 16 * 1024;
 /// Messages on a page, unless asked otherwise.
-const DEFAULT_LIMIT: u32 = 100;
+const DEFAULT_LIMIT: u32 = 50;
 /// Most messages on a page.
-const MAX_LIMIT: u32 = 500;
+const MAX_LIMIT: u32 = 100;
 /// Largest number of a page.
 const MAX_PAGE: u32 = 1_000_000;
 
@@ -82,13 +84,14 @@ struct TranscriptMessageRequest {
     id: Option<Uuid>,
     /// Who speaks.
     role: TranscriptRole,
-    /// What is said: up to 200,000 characters. May be absent or empty where an assistant only calls
+    /// What is said: up to 100,000 characters. May be absent or empty where an assistant only calls
     /// tools.
-    #[schemars(length(max = 200_000))]
+    #[schemars(length(max = 100_000))]
     content: Option<String>,
     /// The message that this one continues: one of the session, or an earlier one of this request.
     parent_id: Option<Uuid>,
-    /// The calls of tools that an assistant's message makes, as its provider shapes them.
+    /// The calls of tools that an assistant's message makes, as its provider shapes them: up to
+    /// 100, and 100 KiB.
     #[schemars(length(max = 100))]
     tool_calls: Option<Vec<Map<String, Value>>>,
     /// The call that a tool's message answers.
@@ -106,6 +109,11 @@ pub(super) struct TranscriptAppendRequest {
     /// 1 to 200 messages.
     #[schemars(length(min = 1, max = 200))]
     messages: Vec<TranscriptMessageRequest>,
+}
+
+/// How much an object takes when it is written.
+fn json_bytes(object: &Map<String, Value>) -> usize {
+    Value::Object(object.clone()).to_string().len()
 }
 
 fn check_usage(issues: &mut Issues, usage: &TranscriptUsage) {
@@ -131,14 +139,16 @@ impl Check for TranscriptMessageRequest {
             issues.add("tool_calls", "not_allowed", "goes with the role `assistant` alone");
         }
         issues.count("tool_calls", calls.len(), MAX_TOOL_CALLS);
+        if calls.iter().map(json_bytes).sum::<usize>() > MAX_TOOL_CALLS_BYTES {
+            issues.add("tool_calls", "too_long", "must be at most 100 KiB of JSON");
+        }
         if let Some(id) = &self.tool_call_id {
             if self.role != TranscriptRole::Tool {
                 issues.add("tool_call_id", "not_allowed", "goes with the role `tool` alone");
             }
             issues.length("tool_call_id", id, 1..=MAX_TOOL_CALL_ID);
         }
-        let metadata = self.metadata.as_ref().map(|m| Value::Object(m.clone()).to_string().len());
-        if metadata.unwrap_or_default() > MAX_METADATA_BYTES {
+        if self.metadata.as_ref().map_or(0, json_bytes) > MAX_METADATA_BYTES {
             issues.add("metadata", "too_long", "must be at most 16 KiB of JSON");
         }
         if let Some(usage) = &self.usage {
@@ -273,8 +283,8 @@ pub(super) struct TranscriptParams {
     /// The number of the page, from 1.
     #[schemars(range(min = 1, max = 1_000_000))]
     page: Option<u32>,
-    /// Messages on a page, 1 to 500; 100 unless given.
-    #[schemars(range(min = 1, max = 500))]
+    /// Messages on a page, 1 to 100; 50 unless given.
+    #[schemars(range(min = 1, max = 100))]
     limit: Option<u32>,
 }
 
