@@ -346,7 +346,7 @@ async fn the_errors_of_both_dialects_are_the_same_errors() {
         assert_eq!(error.to_string(), "so it is");
         assert_eq!(error.request_id(), Some("r-3"));
         assert_eq!(error.retry_after(), Some(Duration::from_secs(9)));
-        assert_eq!(error.field_errors(), []);
+        assert!(error.field_errors().is_empty());
     }
 }
 

@@ -78,7 +78,9 @@ fn body_of(options: SaveSession) -> Result<types::SessionCreateRequest, Failure>
         for text in &options.labels {
             let (key, value) = label(text)?;
             let values = labels.entry(key).or_insert_with(|| json!([]));
-            values.as_array_mut().map(|values| values.push(value.into()));
+            if let Some(values) = values.as_array_mut() {
+                values.push(value.into());
+            }
         }
         fields.insert("labels".into(), labels.into());
     }

@@ -47,7 +47,7 @@ async fn sent(server: &MockServer, verb: &str, end: &str) -> Vec<Value> {
 }
 
 async fn save(server: &MockServer, arguments: &[&str], input: &str) -> Done {
-    let all = [&["session", "save", "--space", "platform-team"], arguments].concat();
+    let all = [&["session", "save", "--space", "platform-team"][..], arguments].concat();
     User::of(server).run_with_input(&all, input).await
 }
 
