@@ -24,7 +24,7 @@ const CONSTRAINTS: [&str; 6] =
     ["pattern", "minLength", "maxLength", "maxItems", "minimum", "maximum"];
 
 /// Schemas with a type written by hand in `client/`: where it lives.
-const BY_HAND: [(&str, &str); 11] = [
+const BY_HAND: [(&str, &str); 13] = [
     ("ErrorEnvelope", "crate::envelope::ErrorEnvelope"),
     ("ErrorBody", "crate::envelope::ErrorBody"),
     ("ErrorDetails", "crate::envelope::ErrorDetails"),
@@ -37,6 +37,9 @@ const BY_HAND: [(&str, &str); 11] = [
     ("CanonicalIssue", "crate::FieldError"),
     ("LocStep", "crate::PathStep"),
     ("OpenApiDocument", "::serde_json::Value"),
+    // holds a secret, which must not show in `Debug` output
+    ("MintedKey", "crate::keys::MintedKey"),
+    ("MintedKeyData", "crate::keys::MintedKeyData"),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -308,7 +308,10 @@ impl Connection {
             Ok(Ok(Some(bytes))) => {
                 self.chunks = self.chunks.saturating_add(1);
                 match self.parser.feed(&bytes) {
-                    Ok(found) => Ok(self.ready.extend(found)),
+                    Ok(found) => {
+                        self.ready.extend(found);
+                        Ok(())
+                    }
                     Err(_too_long) => Err(broken("the server sent an event without an end")),
                 }
             }

@@ -494,10 +494,14 @@ async fn a_server_that_stops_says_so_and_does_not_wait_for_its_streams() {
 async fn a_client_that_does_not_read_keeps_no_server_from_stopping() {
     let team = Team::start().await;
     let _silent = team.open().await;
-    let body = "x".repeat(10_000);
-    for _ in 0..40 {
-        team.say(team.owner(), &body).await;
-    }
+    // more than sockets and buffers on the way hold
+    let sql = format!(
+        "INSERT INTO messages (id, org_id, session_id, author_type, author_user_id, body)
+         SELECT 'c' || n, org_id, id, 'USER', created_by_user_id, repeat('x', 1000000)
+         FROM sessions, generate_series(1, 40) n WHERE id = '{}'",
+        id(&team.session)
+    );
+    team.sql(&sql).await;
     let begun = Instant::now();
     team.server.stop(Duration::from_secs(5)).await;
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());

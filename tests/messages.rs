@@ -483,6 +483,36 @@ async fn nothing_is_posted_after_the_archiving_that_it_waited_for() {
     assert_eq!((&list["total"], &list["reactions"]), (&json!(1), &json!({})));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_the_organization_while_he_posts_leaves_nothing_behind() {
+    let team = Team::start().await;
+    let bob = team.admitted("bob", "MEMBER").await;
+    let mut leaving = team.server.sql().await;
+    let leaving = leaving.transaction().await.expect("begun");
+    let sql = "DELETE FROM members WHERE user_id = $1";
+    leaving.execute(sql, &[&bob.user_id.as_str()]).await.expect("left");
+    let (caller, path) = (bob.clone(), team.messages());
+    let posting = tokio::spawn(async move { caller.post(&path, json!({ "body": "bye" })).await });
+    until_somebody_waits(&team.server.sql().await).await;
+    leaving.commit().await.expect("committed");
+    let answer = posting.await.expect("answered");
+    // by where he was when it happened: asked who he is, let in, or about to write
+    match answer.status.as_u16() {
+        401 => {
+            answer.fails(401, "AUTH_ERROR");
+        }
+        403 => {
+            answer.fails(403, "FORBIDDEN");
+        }
+        _ => {
+            answer.fails(409, "CONFLICT");
+            assert_eq!(answer.header("retry-after"), Some("1"));
+        }
+    }
+    bob.get("/me").await.fails(401, "AUTH_ERROR");
+    assert_eq!(team.list().await["total"], 0);
+}
+
 #[tokio::test]
 async fn reactions_are_one_of_each_emoji_and_person() {
     let team = Team::start().await;
@@ -536,7 +566,7 @@ async fn reactions_are_one_of_each_emoji_and_person() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_of_the_same_reaction_at_once_are_one() {
+async fn many_of_the_same_reaction_at_once_are_one() {
     let team = Team::start().await;
     let message = team.say(team.owner(), "hello").await;
     let clicks = (0..24).map(|i| {

@@ -7,6 +7,7 @@ use crate::http::reply::Documented;
 use crate::http::{Dialect, IdempotencyKey, Json, check_client_version, scope};
 use crate::limits::{self, Bucket, Write};
 use crate::store::Tx;
+use crate::store::ids::OrgId;
 use dropshot::RequestContext;
 
 /// A request, as handlers get it.
@@ -86,11 +87,6 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Begins a POST without a body that honours `Idempotency-Key`.
-    pub async fn post_without_body<D: Documented>(&self, key: IdempotencyKey) -> Result<Write<D>> {
-        limits::begin_without_body(&self.app.store, &self.caller, self.request, key).await
-    }
-
     /// Begins a POST that honours `Idempotency-Key`.
     pub async fn post<B, D: Documented>(
         &self,
@@ -98,5 +94,25 @@ impl<'a> Call<'a> {
         body: &mut Json<B>,
     ) -> Result<Write<D>> {
         limits::begin(&self.app.store, &self.caller, self.request, key, body).await
+    }
+
+    /// The same for a POST without a body, kept under `path`.
+    pub async fn post_bodiless<D: Documented>(
+        &self,
+        key: IdempotencyKey,
+        path: &str,
+    ) -> Result<Write<D>> {
+        let method = self.request.method();
+        limits::begin_bodiless(&self.app.store, &self.caller, method, path, key).await
+    }
+
+    /// Checks the organization that a path names: 404 for what is no id, 403 for any but the key's
+    /// own, whether it exists or not (contract A4).
+    pub fn in_org(&self, org: &str) -> Result<()> {
+        let org: OrgId = org.parse().map_err(|_| Error::not_found("organization"))?;
+        if org == self.caller.org_id {
+            return Ok(());
+        }
+        Err(Error::forbidden("this key is for another organization"))
     }
 }

@@ -145,10 +145,10 @@ pub(super) async fn reaction_remove(ctx: Ctx, path: Path<ReactionPath>) -> Answe
     let call = Call::writing(&ctx, Scope::MessagesWrite).await?;
     let path = path.into_inner();
     let (slug, message_id) = (checked_slug(path.slug)?, parsed(&path.message_id)?);
-    let emoji = canonical(&path.emoji).ok_or_else(|| Error::not_found("emoji"))?;
     let mut tx = call.begin().await?;
     let outcome = async {
         let space = spaces::view_by_slug(&mut tx, &slug).await?;
+        let emoji = canonical(&path.emoji).ok_or_else(|| Error::not_found("emoji"))?;
         store::remove(&mut tx, &space, &message_id, emoji).await
     }
     .await;

@@ -223,7 +223,7 @@ async fn set_archived(
     archived: bool,
 ) -> BareAnswer<Bare200<SessionResponse>> {
     let call = Call::writing(ctx, Scope::SessionsWrite).await?;
-    let mut first = match call.post_without_body(key).await? {
+    let mut first = match call.post_bodiless(key, ctx.request.uri().path()).await? {
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
     };

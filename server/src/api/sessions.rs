@@ -256,6 +256,15 @@ impl From<SessionCreate> for store::NewSession {
     }
 }
 
+/// `new` with the Space's default model where it names none; `defaultAgent` follows as it does when
+/// the model is updated.
+fn with_default_model(mut new: store::NewSession, space: &spaces::Space) -> store::NewSession {
+    new.model = new.model.or_else(|| space.default_model.clone());
+    let mentionable = |model: &String| MODELS.contains(&model.as_str());
+    new.default_agent = new.default_agent.or_else(|| new.model.clone().filter(mentionable));
+    new
+}
+
 /// What to change; what is absent stays.
 #[derive(Deserialize, JsonSchema)]
 struct SessionUpdate {
@@ -355,6 +364,7 @@ pub(super) async fn session_create(
         let new = body.into_inner()?.into();
         let slug = checked_slug(path.into_inner().slug)?;
         let space = spaces::view_by_slug(&mut first.tx, &slug).await?;
+        let new = with_default_model(new, &space.0);
         let session = store::create(&mut first.tx, &space, &new).await?;
         let location = format!("{}/spaces/{slug}/sessions/{}", super::PREFIX, session.id);
         Recorded::envelope::<Created<SessionData>>(

@@ -158,8 +158,12 @@ impl<R: Render> Stream<R> {
         let mut beat = Instant::now() + heartbeat;
         let mut failing: Option<Instant> = None;
         loop {
+            let look = async {
+                let _turn = self.subscription.turn().await;
+                self.follower.look().await
+            };
             let found = tokio::select! {
-                found = self.follower.look() => found,
+                found = look => found,
                 () = self.subscription.stopped() => return Err(Ending::Stopping),
                 () = self.writer.closed() => return Err(Ending::Gone),
             };

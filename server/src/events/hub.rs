@@ -1,16 +1,17 @@
 //! Who follows what on this server.
 
-use super::EventsConfig;
+use super::{EventsConfig, MAX_READS};
 use crate::error::{Error, Result};
 use crate::store::ids::KeyId;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 
 /// The open streams of this server.
 pub struct Hub {
     config: EventsConfig,
     open: Mutex<Open>,
+    reads: Semaphore,
     stopped: watch::Sender<bool>,
 }
 
@@ -26,7 +27,12 @@ struct Open {
 impl Hub {
     /// Nobody follows anything yet.
     pub fn new(config: EventsConfig) -> Arc<Self> {
-        Arc::new(Hub { config, open: Mutex::default(), stopped: watch::Sender::new(false) })
+        Arc::new(Hub {
+            config,
+            open: Mutex::default(),
+            reads: Semaphore::new(MAX_READS),
+            stopped: watch::Sender::new(false),
+        })
     }
 
     /// How streams are served.
@@ -113,6 +119,12 @@ impl Subscription {
     /// Waits until there may be something to read. What happened since the last call counts.
     pub async fn woken(&self) {
         self.wake.notified().await;
+    }
+
+    /// Waits for the stream's turn to read, and has it for as long as the result lives.
+    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // it is never closed
+        self.hub.reads.acquire().await.ok()
     }
 
     /// Waits until the server stops.

@@ -24,6 +24,10 @@ pub const MAX_STREAMS_PER_KEY: usize = 10;
 /// Most streams that one server holds open.
 pub const MAX_STREAMS: usize = 10_000;
 
+/// Most streams of a server that read at the same time: when thousands are woken at once, requests
+/// must find connections of the pool all the same.
+const MAX_READS: usize = 4;
+
 /// How streams are served.
 #[derive(Clone, Copy, Debug)]
 pub struct EventsConfig {

@@ -18,6 +18,6 @@ pub use canonical::Refusal;
 pub use client_version::check_client_version;
 pub use dialect::Dialect;
 pub use envelope::{Envelope, Failure, Timestamp};
-pub use extract::{Check, IdempotencyKey, Issues, Json, Params};
+pub use extract::{Check, IdempotencyKey, Issues, Json, Params, Raw};
 pub use reply::{Answer, Bare200, BareAnswer, Created, NoContent, Ok200, Reply};
 pub use several::Several;

@@ -120,6 +120,8 @@ pub struct About {
     pub public: &'static [&'static str],
     /// Operations that answer with server-sent events, each of which their schema describes.
     pub event_streams: &'static [&'static str],
+    /// Operations whose body may be left out.
+    pub optional_bodies: &'static [&'static str],
 }
 
 /// OpenAPI 3.0.3: the union of what Dropshot emits for `parts`, completed.
@@ -241,6 +243,9 @@ fn complete(dialect: Dialect, operation: &mut Value, about: &About) {
     list_repeated_parameters(operation);
     let has_body = operation.get("requestBody").is_some();
     let repeatable = takes_idempotency_key(operation);
+    if has_body && about.optional_bodies.contains(&id.as_str()) {
+        operation["requestBody"]["required"] = json!(false);
+    }
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else {
         return;
     };

@@ -118,6 +118,20 @@ pub async fn admit(
     }
 }
 
+/// Counts a request that proves itself by other means than a key, and has failed to: 429 when the
+/// address's limit is spent.
+pub async fn count_failure(store: &Store, limits: &Limits, peer: IpAddr) -> Result<()> {
+    let address = peer.to_canonical().to_string();
+    let attempt = Attempt {
+        digest: None,
+        address: &address,
+        bucket: Bucket::Write.as_str(),
+        limit: limits.writes,
+        failure_limit: limits.failures,
+    };
+    check(&authenticate(store, &attempt).await?, limits.failures)
+}
+
 fn caller(outcome: &Outcome) -> Result<Option<Caller>> {
     let (Some(key_id), Some(user_id), Some(org_id), Some(role), Some(scopes)) = (
         outcome.key_id.clone(),

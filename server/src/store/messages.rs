@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
 use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
+use diesel::result::DatabaseErrorKind;
 use diesel::sql_types::{Array, BigInt, Double, Integer, Json, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 
@@ -211,11 +212,8 @@ pub async fn list(
         .limit(filter.limit)
         .select((
             columns(),
+            messages::reply_count,
             // Raw SQL: Diesel has no aggregate in a correlated sub-select
-            sql::<BigInt>(
-                "(SELECT count(*) FROM messages r WHERE r.org_id = messages.org_id \
-                 AND r.session_id = messages.session_id AND r.parent_message_id = messages.id)",
-            ),
             sql::<Nullable<Json>>(
                 "(SELECT json_object_agg(e.emoji, e.count) FROM (\
                  SELECT r.emoji, count(*) FROM message_reactions r \
@@ -330,7 +328,17 @@ pub async fn send(
     .bind::<Nullable<Double>, _>(usage.and_then(|u| u.cost_usd))
     .bind::<Nullable<Timestamptz>, _>(now)
     .get_result(tx.connection())
-    .await?;
+    .await
+    .map_err(|error| match error {
+        // the author was in the organization a moment ago
+        diesel::result::Error::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _) => {
+            Error::Conflict {
+                message: "memberships were changed at the same moment; try again".into(),
+                retry_after: Some(1),
+            }
+        }
+        error => error.into(),
+    })?;
     Ok(Message {
         id,
         session_id: session.clone(),

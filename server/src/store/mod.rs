@@ -5,11 +5,18 @@
 
 pub mod accounts;
 pub mod authentication;
+pub mod billing;
 mod connection;
+pub mod credits;
 pub mod events;
 pub mod idempotency;
 pub mod ids;
+pub mod invitation_mails;
+pub mod invitations;
+pub mod keys;
 mod listener;
+pub mod mcp_servers;
+pub mod members;
 pub mod memory;
 pub mod messages;
 pub mod migrations;
@@ -21,11 +28,13 @@ pub mod search;
 pub mod secrets;
 pub mod session_kinds;
 pub mod sessions;
+pub mod space_members;
 pub mod spaces;
 mod tls;
 pub mod transcripts;
 mod tx;
 pub mod usage;
+pub mod vault;
 pub mod visibility;
 
 pub use connection::{ConnectError, Pooled, Store, StoreConfig};

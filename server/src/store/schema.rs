@@ -133,6 +133,29 @@ diesel::table! {
 }
 
 diesel::table! {
+    invitations (id) {
+        id -> Text,
+        org_id -> Text,
+        email -> Text,
+        role -> Text,
+        status -> Text,
+        invited_by_user_id -> Text,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+        ended_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    invitation_mails (invitation_id) {
+        invitation_id -> Text,
+        org_id -> Text,
+        next_attempt_at -> Nullable<Timestamptz>,
+        sent_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     messages (id) {
         id -> Text,
         org_id -> Text,
@@ -156,6 +179,7 @@ diesel::table! {
         tool_calls -> Nullable<Jsonb>,
         tool_call_id -> Nullable<Text>,
         created_at -> Timestamptz,
+        reply_count -> BigInt,
     }
 }
 
@@ -183,10 +207,139 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    billing_accounts (org_id) {
+        org_id -> Text,
+        plan -> Text,
+        billing_interval -> Nullable<Text>,
+        anchor -> Timestamptz,
+        period_start -> Timestamptz,
+        period_end -> Timestamptz,
+        monthly_allotment -> BigInt,
+        settle_at -> Nullable<Timestamptz>,
+        paid_until -> Nullable<Timestamptz>,
+        ends_at -> Nullable<Timestamptz>,
+        past_due -> Bool,
+        cancel_at_period_end -> Bool,
+    }
+}
+
+diesel::table! {
+    stripe_accounts (org_id) {
+        org_id -> Text,
+        customer_id -> Nullable<Text>,
+        subscription_id -> Nullable<Text>,
+        item_id -> Nullable<Text>,
+        seats -> Nullable<Integer>,
+        subscription_created_at -> Nullable<Timestamptz>,
+        subscription_event_at -> Nullable<Timestamptz>,
+        payment_event_at -> Nullable<Timestamptz>,
+        refill_invoice_at -> Nullable<Timestamptz>,
+        subscription_ended -> Bool,
+    }
+}
+
+diesel::table! {
+    credit_ledger (org_id, entry) {
+        org_id -> Text,
+        entry -> BigInt,
+        kind -> Text,
+        monthly -> BigInt,
+        topup -> BigInt,
+        monthly_after -> BigInt,
+        topup_after -> BigInt,
+        reference -> Text,
+        reason -> Nullable<Text>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    credit_balances (org_id) {
+        org_id -> Text,
+        entries -> BigInt,
+        monthly -> BigInt,
+        topup -> BigInt,
+    }
+}
+
+diesel::table! {
+    stripe_checkouts (session_id) {
+        session_id -> Text,
+        org_id -> Text,
+        reference -> Text,
+        plan -> Nullable<Text>,
+        billing_interval -> Nullable<Text>,
+        seats -> Nullable<Integer>,
+        credits -> Nullable<BigInt>,
+        created_by_user_id -> Text,
+        created_at -> Timestamptz,
+        completed_at -> Nullable<Timestamptz>,
+        superseded_at -> Nullable<Timestamptz>,
+        payment_intent_id -> Nullable<Text>,
+        refunded_credits -> BigInt,
+    }
+}
+
+diesel::table! {
+    stripe_events (event_id) {
+        event_id -> Text,
+        kind -> Text,
+        object_id -> Text,
+        created_at -> Timestamptz,
+        received_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    vault_secrets (org_id, id) {
+        org_id -> Text,
+        id -> Text,
+        key_id -> Text,
+        nonce -> Binary,
+        ciphertext -> Binary,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    mcp_servers (id) {
+        id -> Text,
+        org_id -> Text,
+        display_name -> Text,
+        mention_slug -> Text,
+        endpoint_url -> Text,
+        auth_type -> Text,
+        secret_id -> Nullable<Text>,
+        health -> Text,
+        last_checked_at -> Nullable<Timestamptz>,
+        next_check_at -> Timestamptz,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    space_mcp_servers (space_id, server_id) {
+        org_id -> Text,
+        space_id -> Text,
+        server_id -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(invitations, invitation_mails);
 diesel::joinable!(space_members -> spaces (space_id));
 diesel::joinable!(session_participants -> sessions (session_id));
 diesel::joinable!(members -> users (user_id));
 diesel::joinable!(members -> orgs (org_id));
+diesel::joinable!(space_members -> users (user_id));
+diesel::joinable!(stripe_accounts -> billing_accounts (org_id));
+diesel::allow_tables_to_appear_in_same_query!(billing_accounts, stripe_accounts, credit_balances);
+diesel::allow_tables_to_appear_in_same_query!(space_mcp_servers, mcp_servers);
+diesel::allow_tables_to_appear_in_same_query!(space_mcp_servers, spaces);
+diesel::allow_tables_to_appear_in_same_query!(space_mcp_servers, space_members);
+diesel::allow_tables_to_appear_in_same_query!(mcp_servers, spaces);
+diesel::allow_tables_to_appear_in_same_query!(mcp_servers, space_members);
 diesel::allow_tables_to_appear_in_same_query!(
     orgs,
     users,
