@@ -7,7 +7,8 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::{
-    Billing, Invitations, Keys, Members, Memory, Messages, Request, Sessions, SpaceMembers, Spaces,
+    Billing, Invitations, Keys, Members, Memory, Messages, Request, SavedSessions, Sessions,
+    SpaceMembers, Spaces,
     call::{Call, Settings, Sleep},
     generated,
     invitations::InvitationAccept,
@@ -91,6 +92,12 @@ impl Client {
     /// The sessions of the Space with this slug.
     pub fn sessions<'a>(&'a self, slug: &'a str) -> Sessions<'a> {
         Sessions { client: self, slug }
+    }
+
+    /// The saved sessions of a workspace: the sessions of the Space with this slug, in the
+    /// organization with that one, which must be the key's.
+    pub fn saved_sessions<'a>(&'a self, org: &'a str, workspace: &'a str) -> SavedSessions<'a> {
+        SavedSessions { client: self, org, workspace }
     }
 
     /// The messages of the session with this id, in the Space with this slug.

@@ -25,6 +25,7 @@ mod memory_batch;
 mod memory_changes;
 mod messages;
 mod round_trips;
+mod saved_sessions;
 mod search;
 mod server_binary;
 mod sessions;

@@ -31,6 +31,13 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
     let private =
         json!({ "content": "Staging deploys happen on Tuesdays.", "visibility": "PRIVATE" });
     let search = json!({ "query": "when do deploys happen?" });
+    let saved = "/v1/org/acme/ws/team/sessions";
+    let id = uuid::Uuid::new_v4();
+    let one = format!("{saved}/{id}");
+    let transcript = format!("{one}/transcript");
+    let save = json!({ "id": id, "model": "m" });
+    let mut at_first = 0;
+    let turn = json!({ "role": "user", "content": "x" });
     let eve = server.member(&org, "eve", OrgRole::Member).await;
     let members = format!("/org/{}/members", org.id);
     let member = format!("{members}/{}", eve.user_id);
@@ -57,6 +64,17 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
         assert_eq!(org.owner.put(&format!("/spaces/team/mcps/{made}")).await.status, 204);
         org.owner.get("/spaces/team/mcps").await.data(200);
         assert_eq!(org.owner.delete(&format!("/mcp/servers/{made}")).await.status, 204);
+        let first = json!({ "id": uuid::Uuid::new_v4(), "model": "m" });
+        org.owner.post(saved, first).await.bare();
+        // looked for, made with its participant, and read
+        at_first = newest(&logs, "POST", &format!("/api{saved}"));
+        org.owner.post(saved, save.clone()).await.bare();
+        org.owner.get(saved).await.bare();
+        org.owner.get(&format!("{saved}/facets")).await.bare();
+        org.owner.get(&one).await.bare();
+        org.owner.patch(&one, json!({ "title": "y" })).await.bare();
+        org.owner.post(&transcript, json!({ "messages": [turn] })).await.bare();
+        org.owner.get(&transcript).await.bare();
         org.owner.get("/projects").await.data(200);
         org.owner.get(&space_path).await.data(200);
         org.owner.get("/spaces/team/sessions").await.data(200);
@@ -94,6 +112,7 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
         Answer::of(rotate).await.data(200);
         assert_eq!(org.owner.delete(&key_path).await.status, 204);
     }
+    assert_eq!(at_first, 8, "the first save of a session");
     // who calls, BEGIN with the caller, the work, COMMIT
     for (method, path, most) in [
         ("GET", "/projects", 4),
@@ -110,6 +129,16 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
         ("POST", "/mcp/servers", 6),
         ("GET", "/spaces/team/mcps", 5),
         ("POST", "/memory", 4),
+        // the organization and its Space in one
+        ("GET", saved, 5),
+        ("GET", &*format!("{saved}/facets"), 5),
+        ("GET", &*one, 5),
+        ("GET", &*transcript, 6),
+        // again: changed, and read
+        ("POST", saved, 6),
+        ("PATCH", &*one, 7),
+        // what is there, the lock, the ids, the messages, and both read back
+        ("POST", &*transcript, 10),
         ("GET", &*members, 4),
         // lock and roles, change
         ("PATCH", &*member, 5),

@@ -254,6 +254,10 @@ pub struct Config {
         hide_default_value = true
     )]
     pub mcp_quotas: Quotas,
+    /// Oldest client that may save sessions: those that send a lower X-Client-Version are answered
+    /// 426 [default: every client]
+    #[arg(long, env = "SWITCHY_MIN_CLIENT_VERSION", value_name = "VERSION")]
+    pub min_client_version: Option<semver::Version>,
 
     /// Most connections to PostgreSQL
     #[arg(long, env = "SWITCHY_POOL_SIZE", value_name = "N", default_value_t = 16,

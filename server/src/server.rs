@@ -206,6 +206,8 @@ pub struct AppParts {
     pub limits: crate::limits::Limits,
     /// Calls of the MCP server a minute.
     pub mcp_quotas: mcp::server::Quotas,
+    /// The oldest client of the Save Session dialect that is served; `None`: every one.
+    pub min_client_version: Option<semver::Version>,
     /// Where people reach the server; where it listens otherwise.
     pub public_url: Option<url::Url>,
     /// The mail server; `None`: nothing is mailed.
@@ -233,6 +235,7 @@ pub fn app(parts: AppParts) -> AppResult<App> {
         postman: Postman::default(),
         limits: parts.limits,
         mcp_quotas: parts.mcp_quotas,
+        min_client_version: parts.min_client_version,
         public_url: parts.public_url.as_ref().map(PublicUrl::given).unwrap_or_default(),
         events: Hub::new(parts.events),
         billing,

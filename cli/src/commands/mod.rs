@@ -12,6 +12,7 @@ mod member;
 mod memory;
 mod message;
 mod profile;
+mod saved_session;
 mod session;
 mod space;
 mod space_member;
@@ -36,7 +37,7 @@ pub async fn run(global: &Global, command: Command, output: &Output) -> Result<(
             space::run(&Connection::choose(global)?.client()?, command, output).await
         }
         Command::Session(command) => {
-            session::run(&Connection::choose(global)?.client()?, command, output).await
+            session::run(&Connection::choose(global)?, command, output).await
         }
         Command::Message(command) => {
             message::run(&Connection::choose(global)?.client()?, command, output).await

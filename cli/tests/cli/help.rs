@@ -40,7 +40,21 @@ async fn every_subcommand_explains_itself() {
     for (command, subcommands) in [
         ("profile", vec!["list", "use", "remove"]),
         ("space", vec!["list", "view", "create"]),
-        ("session", vec!["list", "view", "create", "update", "archive"]),
+        (
+            "session",
+            vec![
+                "list",
+                "view",
+                "create",
+                "update",
+                "archive",
+                "save",
+                "share",
+                "unarchive",
+                "facets",
+                "transcript",
+            ],
+        ),
         ("message", vec!["send", "list", "watch", "react", "unreact"]),
         ("member", vec!["list", "role", "remove", "leave"]),
         ("invite", vec!["list", "create", "revoke", "accept"]),

@@ -16,6 +16,7 @@ pub(crate) mod memory;
 pub(crate) mod mentions;
 pub(crate) mod messages;
 mod reactions;
+mod saved_sessions;
 mod sessions;
 mod space_members;
 pub(crate) mod spaces;
@@ -58,6 +59,8 @@ pub struct App {
     pub limits: Limits,
     /// Calls of the MCP server a minute.
     pub mcp_quotas: Quotas,
+    /// Clients of the Save Session dialect that say they are older are told to upgrade.
+    pub min_client_version: Option<semver::Version>,
     /// Where people reach this server, without a slash at the end: `https://switchy.example`.
     pub public_url: PublicUrl,
     /// The mail server; `None`: nothing is mailed.
@@ -76,9 +79,14 @@ pub struct App {
     pub upstreams: Upstreams,
 }
 
-const TAGS: [(&str, &str); 9] = [
+const TAGS: [(&str, &str); 10] = [
     ("Spaces", "Shared workspaces: you see those that you are a member of."),
     ("Sessions", "Conversations in a Space."),
+    (
+        "Saved sessions",
+        "The same sessions for coding agents and workers, in a dialect of its own: \
+        bare snake_case objects, and one error envelope for every failure below `/v1/org/`.",
+    ),
     ("Memory", "Notes of a person, a Space or the organization, and semantic search over them."),
     ("Messages", "What is said in a session: threads, reactions, live events."),
     ("Organization", "Members of the organization, their roles, and invitations."),
@@ -109,6 +117,7 @@ fn description() -> ApiDescription<App> {
 pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegisterError> {
     let mut literals = description();
     literals.register(memory::memory_search)?;
+    literals.register(saved_sessions::saved_session_facets)?;
     literals.register(memory::batch::memory_batch)?;
 
     let mut api = description();
@@ -126,6 +135,14 @@ pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegister
     api.register(sessions::session_view)?;
     api.register(sessions::session_update)?;
     api.register(sessions::session_archive)?;
+    api.register(saved_sessions::saved_session_save)?;
+    api.register(saved_sessions::saved_session_list)?;
+    api.register(saved_sessions::saved_session_view)?;
+    api.register(saved_sessions::saved_session_update)?;
+    api.register(saved_sessions::saved_session_archive)?;
+    api.register(saved_sessions::saved_session_unarchive)?;
+    api.register(saved_sessions::transcript::saved_session_transcript_append)?;
+    api.register(saved_sessions::transcript::saved_session_transcript)?;
     api.register(messages::message_list)?;
     api.register(messages::message_send)?;
     api.register(reactions::reaction_add)?;

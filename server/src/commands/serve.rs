@@ -110,6 +110,7 @@ fn listen(
         limits,
         mcp_quotas: config.mcp_quotas,
         public_url: config.public_url.clone(),
+        min_client_version: config.min_client_version.clone(),
         mailer,
         events: crate::events::EventsConfig::default(),
         billing: config.billing.options(),

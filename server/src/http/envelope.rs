@@ -1,6 +1,7 @@
 //! The one envelope around every answer (contract A3, A4, E1, E2), and the rendering of every
 //! failure in the dialect of its request.
 
+use super::canonical::{self, CanonicalError};
 use super::rpc::Fault;
 use super::{Dialect, scope};
 use crate::error::{Error, Issue, Result, Step};
@@ -220,7 +221,8 @@ impl From<HttpError> for Failure {
 /// Status and code of an error (contract A4, E1).
 fn classify(error: &Error) -> (StatusCode, ErrorCode) {
     match error {
-        Error::Invalid(_) | Error::Malformed(_) => {
+        // no route of this dialect asks for a client's version
+        Error::Invalid(_) | Error::Malformed(_) | Error::UpgradeRequired { .. } => {
             (StatusCode::BAD_REQUEST, ErrorCode::ValidationError)
         }
         Error::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::ValidationError),
@@ -282,6 +284,7 @@ impl ErrorEnvelope {
 pub fn status_of(error: &Error) -> StatusCode {
     match scope::dialect() {
         Dialect::Switchy => classify(error).0,
+        Dialect::SaveSession => canonical::status_of(error),
         Dialect::JsonRpc => Fault::of(error).status,
     }
 }
@@ -290,10 +293,14 @@ pub fn status_of(error: &Error) -> StatusCode {
 pub fn body_of(error: &Error) -> Result<String> {
     match scope::dialect() {
         Dialect::Switchy => serde_json::to_string(&ErrorEnvelope::of(error)),
+        Dialect::SaveSession => serde_json::to_string(&CanonicalError::of(error)),
         Dialect::JsonRpc => Ok(Fault::of(error).message(&scope::message_id()).to_string()),
     }
     .map_err(Error::internal)
 }
+
+/// What a client is called where it is told to upgrade.
+const CLIENT_PRODUCT: &str = "switchy-client";
 
 /// Headers that belong to `error`.
 pub(super) fn headers_of(error: &Error) -> HeaderMap {
@@ -307,6 +314,13 @@ pub(super) fn headers_of(error: &Error) -> HeaderMap {
         Error::MethodNotAllowed { allow, .. } => {
             if let Ok(allow) = HeaderValue::from_str(allow) {
                 headers.insert(header::ALLOW, allow);
+            }
+        }
+        Error::UpgradeRequired { minimum } => {
+            // RFC 9110, 7.8: what to upgrade to, and that this hop alone is meant
+            if let Ok(wanted) = HeaderValue::from_str(&format!("{CLIENT_PRODUCT}/{minimum}")) {
+                headers.insert(header::UPGRADE, wanted);
+                headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             }
         }
         Error::Unauthenticated(_) => {

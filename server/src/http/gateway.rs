@@ -2,7 +2,7 @@
 //!
 //! Dropshot answers an unknown route, a wrong method and a panic by itself, in a shape of its own.
 //! Behind the gateway there is nothing left for it to answer: whatever happens below, the caller
-//! gets our envelope, a deadline holds, and the log gets one line.
+//! gets the envelope of the dialect that its path is in, a deadline holds, and the log gets one line.
 
 use super::Dialect;
 use super::envelope::render;
@@ -282,7 +282,7 @@ fn log_line(log: &Logger, line: &Line<'_>, response: &Response<Body>) {
     }
     match status {
         500 => slog::error!(log, "request"),
-        503 => slog::warn!(log, "request"),
+        502..=504 => slog::warn!(log, "request"),
         _ => slog::info!(log, "request"),
     }
 }

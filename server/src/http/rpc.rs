@@ -62,7 +62,10 @@ impl Fault {
         use code::{INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, SERVER_ERROR};
         let (status, code, name) = match error {
             Error::Invalid(_) => (S::BAD_REQUEST, INVALID_PARAMS, C::ValidationError),
-            Error::Malformed(_) => (S::BAD_REQUEST, INVALID_REQUEST, C::ValidationError),
+            // nothing here asks for a client's version
+            Error::Malformed(_) | Error::UpgradeRequired { .. } => {
+                (S::BAD_REQUEST, INVALID_REQUEST, C::ValidationError)
+            }
             Error::TooLarge { .. } => (S::PAYLOAD_TOO_LARGE, INVALID_REQUEST, C::ValidationError),
             Error::UnsupportedMediaType => {
                 (S::UNSUPPORTED_MEDIA_TYPE, INVALID_REQUEST, C::ValidationError)

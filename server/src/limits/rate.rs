@@ -2,7 +2,7 @@
 
 use crate::auth::{ApiKey, Caller, KeySecret, PrivateNotes, Scopes};
 use crate::error::{Error, Result};
-use crate::http::scope;
+use crate::http::{Dialect, scope};
 use crate::store::Store;
 use crate::store::authentication::{Attempt, Outcome, authenticate};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -46,7 +46,23 @@ pub struct Quota {
     pub limit: u32,
 }
 
+const FOREIGN: &str = "this is not an API key: it is mistyped, truncated or foreign";
+
 /// The key that the request carries; why there is none otherwise.
+fn presented_key(headers: &HeaderMap) -> Result<ApiKey> {
+    let bearer = bearer(headers);
+    // Only the Save Session dialect has a second header. A bearer token goes before it; a proxy's
+    // own kind of `Authorization` does not.
+    if bearer.is_ok() || scope::dialect() != Dialect::SaveSession {
+        return bearer;
+    }
+    match headers.get("x-api-key").map(|value| value.to_str().unwrap_or_default()) {
+        Some(key) => ApiKey::parse(key.trim()).map_err(|_| Error::Unauthenticated(FOREIGN.into())),
+        None => bearer,
+    }
+}
+
+/// The key in `Authorization`.
 fn bearer(headers: &HeaderMap) -> Result<ApiKey> {
     let refused = |message: &'static str| Error::Unauthenticated(message.into());
     let value = headers
@@ -57,13 +73,12 @@ fn bearer(headers: &HeaderMap) -> Result<ApiKey> {
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(refused("the Authorization header must read `Bearer sk_live_…`"));
     }
-    ApiKey::parse(key.trim())
-        .map_err(|_| refused("this is not an API key: it is mistyped, truncated or foreign"))
+    ApiKey::parse(key.trim()).map_err(|_| refused(FOREIGN))
 }
 
 /// The digest of the key that the request carries, if it carries any.
 pub fn digest(secret: &KeySecret, headers: &HeaderMap) -> Option<[u8; 32]> {
-    bearer(headers).ok().map(|key| secret.digest(&key))
+    presented_key(headers).ok().map(|key| secret.digest(&key))
 }
 
 /// Turns the request's key into its caller and counts the request.
@@ -96,7 +111,7 @@ pub async fn admit_to(
     peer: IpAddr,
     Quota { bucket, limit }: Quota,
 ) -> Result<Caller> {
-    let key = bearer(headers);
+    let key = presented_key(headers);
     let digest = key.as_ref().ok().map(|key| secret.digest(key));
     let address = peer.to_canonical().to_string();
     let attempt = Attempt {

@@ -23,14 +23,18 @@ pub mod migrations;
 mod position;
 pub mod reactions;
 pub mod requirements;
+pub mod saved_sessions;
 mod schema;
 pub mod search;
 pub mod secrets;
+pub mod session_kinds;
 pub mod sessions;
 pub mod space_members;
 pub mod spaces;
 mod tls;
+pub mod transcripts;
 mod tx;
+pub mod usage;
 pub mod vault;
 pub mod visibility;
 

@@ -140,7 +140,7 @@ async fn find(tx: &mut Tx, name: Name<'_>) -> Result<Option<(Space, Option<Strin
 }
 
 /// 404 outside of the organization, 403 for those who are not members (contract A4).
-fn admit(found: Option<(Space, Option<String>)>) -> Result<(Space, SpaceRole)> {
+pub(super) fn admit(found: Option<(Space, Option<String>)>) -> Result<(Space, SpaceRole)> {
     match found {
         None => Err(Error::not_found("Space")),
         Some((_, None)) => Err(Error::forbidden("you are not a member of this Space")),

@@ -85,6 +85,14 @@ pub(super) fn session<'a>(caller: &'a Caller) -> _ {
         .and(sessions::space_id.nullable().eq_any(own))
 }
 
+/// [`session`] for the queries that Diesel cannot say: of the rows of `sessions`, with the
+/// organization as `$1` and the user as `$2`.
+pub(super) const SESSION_SQL: &str = "sessions.org_id = $1 \
+     AND (sessions.visibility = 'workspace' OR sessions.created_by_user_id = $2) \
+     AND sessions.space_id IN (SELECT own.space_id FROM space_members own \
+        JOIN spaces place ON place.id = own.space_id \
+        WHERE own.org_id = $1 AND own.user_id = $2 AND place.archived_at IS NULL)";
+
 /// Spaces that the caller is a member of, archived ones excluded.
 #[auto_type]
 pub(super) fn space<'a>(caller: &'a Caller) -> _ {
