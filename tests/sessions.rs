@@ -379,9 +379,11 @@ async fn a_private_session_is_its_creators_alone_whatever_the_others_roles() {
     let (server, org, space) = team().await;
     let author = admitted(&server, &org, &space, "author", "MEMBER").await;
     let editor = admitted(&server, &org, &space, "editor", "EDITOR").await;
-    let (shared, secret) = (session(&author, "shared").await, session(&author, "secret").await);
+    let shared = session(&author, "shared").await;
+    let mut secret = session(&author, "secret").await;
     let sql = "UPDATE sessions SET visibility = 'private' WHERE id = $1";
     server.sql().await.execute(sql, &[&id(&secret)]).await.expect("made private");
+    secret["visibility"] = json!("private");
     for who in [&org.owner, &editor] {
         assert_eq!(who.get(SESSIONS).await.data(200)["sessions"], json!([shared]));
         who.get(&path(&secret)).await.fails(404, "NOT_FOUND");

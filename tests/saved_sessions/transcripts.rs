@@ -323,8 +323,8 @@ async fn everything_that_is_wrong_with_messages_is_told_at_once() {
     };
     let long = |n: usize| "x".repeat(n);
     for (message, expected) in [
-        (json!({}), &["role"][..]),
-        (json!({ "role": "robot" }), &["role"]),
+        (json!({}), &["content", "role"][..]),
+        (json!({ "role": "robot" }), &["content", "role"]),
         (json!({ "role": "user" }), &["content"]),
         (json!({ "role": "user", "content": "" }), &["content"]),
         (json!({ "role": "assistant", "tool_calls": [] }), &["content"]),

@@ -131,7 +131,8 @@ impl Check for TranscriptMessageRequest {
         let is_assistant = self.role == TranscriptRole::Assistant;
         let calls = self.tool_calls.as_deref().unwrap_or_default();
         let content = self.content.as_deref().unwrap_or_default();
-        if content.is_empty() && calls.is_empty() {
+        let no_calls = calls.is_empty() && !issues.is_unreadable("tool_calls");
+        if content.is_empty() && no_calls {
             issues.add("content", "required", "must not be empty, unless tools are called");
         }
         issues.length("content", content, 0..=MAX_CONTENT);
