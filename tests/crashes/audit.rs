@@ -165,7 +165,7 @@ async fn found_by_words(desk: &Desk, all: &[Written]) -> usize {
     for written in sample(all, &[Kind::Note]) {
         let content = &written.marks[0];
         let word = content.split(' ').nth(1).expect("a word");
-        assert_eq!(desk.owner.search(word).await.first(), Some(content), "the best for {word}");
+        assert!(desk.owner.search(word).await.contains(content), "{word} is not found");
         checks += 1;
     }
     checks

@@ -1,6 +1,10 @@
 //! Transport: one envelope around every answer, the gateway that makes sure of it, extractors that
 //! name the offending field, and the OpenAPI documents. Knows no resource.
 
+mod bodies;
+mod compression;
+pub mod connections;
+mod contexts;
 pub mod envelope;
 pub mod extract;
 pub mod gateway;

@@ -1,6 +1,7 @@
 //! Conversation sessions.
 
 use super::ids::{SessionId, SpaceId, UserId};
+use super::members::left_meanwhile;
 use super::schema::{session_participants, sessions, space_members};
 use super::spaces::Space;
 use super::{Tx, visibility};
@@ -178,7 +179,8 @@ pub async fn create(
             ))
             .returning((sessions::created_at, sessions::updated_at))
             .get_result(tx.connection())
-            .await?;
+            .await
+            .map_err(left_meanwhile)?;
     let rows = participants
         .iter()
         .map(|user| {
@@ -189,7 +191,11 @@ pub async fn create(
             )
         })
         .collect::<Vec<_>>();
-    diesel::insert_into(session_participants::table).values(&rows).execute(tx.connection()).await?;
+    diesel::insert_into(session_participants::table)
+        .values(&rows)
+        .execute(tx.connection())
+        .await
+        .map_err(left_meanwhile)?;
     Ok(Session {
         id,
         space_id: space.id.clone(),
