@@ -214,9 +214,10 @@ async fn another_method_is_405_and_told_which_ones_there_are() {
         ("PATCH", "/api/projects", "GET, HEAD, POST"),
         ("DELETE", "/api/me", "GET, HEAD"),
         ("PUT", "/api/projects/cmwrb765dyilgw7qrns9ban7u", "DELETE, GET, HEAD, PATCH"),
-        // two routers know this path: what both allow is told
-        ("PUT", "/api/memory/search", "DELETE, GET, HEAD, PATCH, POST"),
-        ("PUT", "/api/memory/batch", "DELETE, GET, HEAD, PATCH, POST"),
+        // no note has such an id
+        ("GET", "/api/memory/search", "POST"),
+        ("DELETE", "/api/memory/search", "POST"),
+        ("OPTIONS", "/api/memory/batch", "POST"),
         ("HEAD", "/api/projects/cmwrb765dyilgw7qrns9ban7u/members/x", "DELETE, PATCH"),
         ("OPTIONS", "/api/projects", "GET, HEAD, POST"),
         ("TRACE", "/api/projects", "GET, HEAD, POST"),
@@ -224,6 +225,7 @@ async fn another_method_is_405_and_told_which_ones_there_are() {
         ("QUERY", "/api/projects", "GET, HEAD, POST"),
         ("PROPFIND", "/api/projects", "GET, HEAD, POST"),
         ("LINK", "/api/projects", "GET, HEAD, POST"),
+        ("FOO", "/api/projects", "GET, HEAD, POST"),
     ] {
         let answer = ask(&server, &owner, method, target).await;
         if method == "HEAD" {
@@ -298,6 +300,9 @@ async fn a_strange_path_is_400_or_404() {
         ask(&server, &owner, "GET", target).await.fails(404, "NOT_FOUND");
     }
     ask(&server, &owner, "DELETE", "/api/memory/%00").await.fails(404, "NOT_FOUND");
+    for target in ["/api/../x", "/api/./projects", "/api/projects/%FF"] {
+        ask(&server, &owner, "GET", target).await.fails(400, "VALIDATION_ERROR");
+    }
     // long enough to be a burden, too short for the HTTP layer to refuse: not repeated in full
     let long = format!("/api/{}", "a".repeat(60_000));
     let answer = ask(&server, &owner, "GET", &long).await;
@@ -496,6 +501,8 @@ async fn a_bad_query_is_400_and_named_below_query() {
         ("page=x&limit=y", json!([["query", "page"], ["query", "limit"]])),
         ("page=x&limit=0", json!([["query", "page"], ["query", "limit"]])),
         ("limit=%00", json!([["query", "limit"]])),
+        ("limit=", json!([["query", "limit"]])),
+        ("limit&page=0", json!([["query", "limit"], ["query", "page"]])),
         ("limit=%zz", json!([["query", "limit"]])),
         ("limit=%FF", json!([["query", "limit"]])),
     ] {
@@ -512,8 +519,8 @@ async fn a_bad_query_is_400_and_named_below_query() {
     ask(&server, &owner, "GET", "/api/projects?limit=1&limit=2")
         .await
         .fails(400, "VALIDATION_ERROR");
-    // unknown and empty parameters are as good as none
-    for query in ["", "limit=", "colour=red", "limit=100&page=1000000", "%FF=%FF&=&&"] {
+    // unknown parameters are as good as none
+    for query in ["", "colour=", "colour=red", "limit=100&page=1000000", "%FF=%FF&=&&"] {
         ask(&server, &owner, "GET", &format!("/api/projects?{query}")).await.envelope(200);
     }
 }
@@ -568,9 +575,7 @@ async fn a_clients_own_request_id_is_kept_when_it_is_well_formed() {
     };
     for id in ["a", "trace-1.2_3", &"x".repeat(64)] {
         let answer = with(id).await;
-        assert_eq!(answer.json()["metadata"]["requestId"], id);
-        // The HTTP layer sets the header itself, after everything that is ours (docs/http.md).
-        assert!(answer.header("x-request-id").is_some_and(|own| own != id));
+        assert_eq!(answer.envelope(200)["metadata"]["requestId"], id);
     }
     for id in ["", "a b", "a/b", "ü", "\"x\"", &"x".repeat(65)] {
         with(id).await.envelope(200);
@@ -707,26 +712,12 @@ async fn an_exhausted_pool_is_503_with_retry_after() {
     goes_on(&server, &owner).await;
 }
 
-/// The list in docs/http.md: what Dropshot or the HTTP layer answers before our code is reached. The
-/// server survives all of it.
+/// The list in docs/http.md: what the HTTP layer answers before our code is reached. The server
+/// survives all of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_answered_without_the_envelope_is_refused_all_the_same() {
     let (server, owner) = start().await;
     let key = authorization(&owner);
-
-    // a path that Dropshot's router cannot split; a method that nothing is registered for
-    for (method, target, status) in [
-        ("GET", "/api/../x", 400),
-        ("GET", "/api/./projects", 400),
-        ("GET", "/api/projects/%FF", 400),
-        ("FOO", "/api/projects", 405),
-    ] {
-        let answer = ask(&server, &owner, method, target).await;
-        assert_eq!(answer.status, status, "{method} {target}");
-        assert_eq!(answer.header("content-type"), Some("application/json"));
-        assert_eq!(answer.json()["request_id"].as_str(), answer.header("x-request-id"));
-    }
-
     // not HTTP, or more of it than the HTTP layer takes
     let big_header = format!("X-Big: {}", "a".repeat(600_000));
     let many = (0..150).map(|i| format!("X-{i}: a\r\n")).collect::<String>();
@@ -743,7 +734,7 @@ async fn what_is_answered_without_the_envelope_is_refused_all_the_same() {
         (head("POST", "/api/projects", &[&key, JSON, "Content-Length: x"]), 400),
         (head("GET", "/api/health", &[&big_header]), 431),
         (head("GET", "/api/health", &[many.trim_end()]), 431),
-        (head("GET", &long, &[]), 414),
+        (head("GET", &long, &[]), 431),
     ] {
         let answer = exchange(&server, &request).await;
         assert_eq!(
@@ -755,7 +746,7 @@ async fn what_is_answered_without_the_envelope_is_refused_all_the_same() {
         assert!(answer.body.is_empty());
     }
     // a large header is none of our business below that
-    let header = format!("X-Big: {}", "a".repeat(120_000));
+    let header = format!("X-Big: {}", "a".repeat(60_000));
     exchange(&server, &head("GET", "/api/health", &[&header])).await.envelope(200);
     goes_on(&server, &owner).await;
 }

@@ -10,6 +10,7 @@ mod documents;
 mod envelope;
 mod events;
 mod failures;
+mod faults;
 mod idempotency;
 mod integrations;
 mod invitations;

@@ -258,6 +258,10 @@ pub struct Config {
     /// 426 [default: every client]
     #[arg(long, env = "SWITCHY_MIN_CLIENT_VERSION", value_name = "VERSION")]
     pub min_client_version: Option<semver::Version>,
+    /// Most connections of clients at once; one more is answered 503
+    #[arg(long, env = "SWITCHY_MAX_CONNECTIONS", value_name = "N", default_value_t = 12_000,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections: u32,
 
     /// Most connections to PostgreSQL
     #[arg(long, env = "SWITCHY_POOL_SIZE", value_name = "N", default_value_t = 16,

@@ -9,6 +9,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Seconds after which a caller may try again when the server itself is the bottleneck.
 pub const RETRY_AFTER_OVERLOAD: u32 = 2;
 
+/// The same when two requests stood in each other's way.
+pub const RETRY_AFTER_CONTENTION: u32 = 1;
+
 /// One thing that is wrong with a request, and where.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Issue {
@@ -230,32 +233,105 @@ impl Error {
 impl From<diesel::result::Error> for Error {
     fn from(error: diesel::result::Error) -> Self {
         use diesel::result::{DatabaseErrorKind as Kind, Error as Diesel};
+        const AWAY: &str = "the database is not reachable at the moment";
+        let said = |signs: &[&str]| match &error {
+            Diesel::DatabaseError(_, info) => {
+                signs.iter().any(|sign| info.message().contains(sign))
+            }
+            _ => false,
+        };
         match &error {
             Diesel::DatabaseError(Kind::ClosedConnection, _) | Diesel::BrokenTransactionManager => {
-                Error::unavailable("the database is not reachable at the moment")
+                Error::unavailable(AWAY)
             }
-            Diesel::DatabaseError(Kind::SerializationFailure, _) => Error::Conflict {
-                message: "the same thing was changed at the same moment; try again".into(),
-                retry_after: Some(1),
-            },
-            Diesel::DatabaseError(_, info)
-                if info.message().contains("canceling statement due to statement timeout") =>
+            Diesel::DatabaseError(Kind::SerializationFailure, _) => contended(),
+            Diesel::DatabaseError(Kind::ReadOnlyTransaction, _) => {
+                Error::unavailable("the database takes no writes at the moment")
+            }
+            Diesel::DatabaseError(..)
+                if said(&["canceling statement due to statement timeout"]) =>
             {
                 Error::unavailable("the database took too long")
             }
-            Diesel::DatabaseError(_, info)
-                if ["terminating connection", "the database system is", "connection closed"]
-                    .iter()
-                    .any(|sign| info.message().contains(sign)) =>
+            // what has no kind of its own in Diesel: 40P01
+            Diesel::DatabaseError(..) if said(&["deadlock detected"]) => contended(),
+            // 53100, and what files that may not grow are answered
+            Diesel::DatabaseError(..)
+                if said(&["No space left on device", "File too large", "Disk quota exceeded"]) =>
             {
-                Error::unavailable("the database is not reachable at the moment")
+                Error::unavailable("the database has no space left")
+            }
+            // 53200, 53300
+            Diesel::DatabaseError(..)
+                if said(&["out of memory", "too many clients", "remaining connection slots"]) =>
+            {
+                Error::unavailable("the database is overloaded")
+            }
+            Diesel::DatabaseError(..)
+                if said(&[
+                    "terminating connection",
+                    "the database system is",
+                    "connection closed",
+                ]) =>
+            {
+                Error::unavailable(AWAY)
             }
             Diesel::QueryBuilderError(_) | Diesel::DeserializationError(_)
                 if error.to_string().contains("connection closed") =>
             {
-                Error::unavailable("the database is not reachable at the moment")
+                Error::unavailable(AWAY)
             }
             _ => Error::internal(error),
+        }
+    }
+}
+
+/// Two requests stood in each other's way, and this one gave in: nothing of it was done.
+fn contended() -> Error {
+    Error::Unavailable {
+        message: "other requests changed the same things at the same moment; try again".into(),
+        retry_after: RETRY_AFTER_CONTENTION,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use diesel::result::{DatabaseErrorKind as Kind, Error as Diesel};
+
+    fn of(kind: Kind, message: &str) -> Error {
+        Diesel::DatabaseError(kind, Box::new(message.to_owned())).into()
+    }
+
+    #[test]
+    fn what_passes_is_503_with_retry_after() {
+        for (kind, message) in [
+            (Kind::Unknown, "deadlock detected"),
+            (Kind::SerializationFailure, "could not serialize access due to concurrent update"),
+            (Kind::ReadOnlyTransaction, "cannot execute INSERT in a read-only transaction"),
+            (Kind::Unknown, "could not extend file \"base/5/2608\": No space left on device"),
+            (Kind::Unknown, "could not extend file \"base/5/2608\": File too large"),
+            (Kind::Unknown, "sorry, too many clients already"),
+            (Kind::Unknown, "canceling statement due to statement timeout"),
+            (Kind::Unknown, "terminating connection due to administrator command"),
+            (Kind::Unknown, "the database system is in recovery mode"),
+            (Kind::ClosedConnection, "connection closed"),
+        ] {
+            let error = of(kind, message);
+            assert!(
+                matches!(error, Error::Unavailable { retry_after: 1.., .. }),
+                "{message}: {error:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_does_not_is_a_defect() {
+        for (kind, message) in [
+            (Kind::UniqueViolation, "duplicate key value violates unique constraint"),
+            (Kind::Unknown, "permission denied for table memories"),
+        ] {
+            assert!(matches!(of(kind, message), Error::Internal(_)), "{message}");
         }
     }
 }

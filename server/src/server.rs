@@ -4,20 +4,21 @@ use crate::api::{self, App, MAX_BODY_BYTES, PublicUrl};
 use crate::billing::{Billing, BillingOptions};
 use crate::error::Result as AppResult;
 use crate::events::{self, EventsConfig, Hub};
-use crate::http::gateway::{GatewayConfig, gateway};
+use crate::http::connections::{ConnectionLimits, Connections};
+use crate::http::gateway::{Gateway, GatewayConfig};
 use crate::mail::{Mailer, Postman};
 use crate::mcp;
 use crate::search::Search;
 use crate::store::{Store, events as stored_events, idempotency, invitations};
-use dropshot::{
-    CompressionConfig, ConfigDropshot, ConfigTls, HandlerTaskMode, HttpServer, ServerBuilder,
-};
-use slog::{Drain, Level, LevelFilter, Logger};
+use slog::Logger;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 /// How often expired idempotency keys and idle limits are removed.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(3600);
@@ -31,6 +32,8 @@ pub struct ServerConfig {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Longest time that a request may take.
     pub request_deadline: Duration,
+    /// What connections may cost.
+    pub connections: ConnectionLimits,
     /// Where the log goes.
     pub log: Logger,
 }
@@ -56,41 +59,71 @@ pub enum StartError {
     Tls(String),
 }
 
-/// A server that is running.
+/// A server that is running. Dropped, it stops at once.
 pub struct Running {
-    http: HttpServer<App>,
+    gateway: Arc<Gateway<App>>,
+    events: Arc<Hub>,
+    connections: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
     tasks: Vec<JoinHandle<()>>,
     address: SocketAddr,
 }
 
-/// Starts serving.
-pub fn start(app: App, config: &ServerConfig) -> Result<Running, StartError> {
+/// Starts serving: first what can fail, then what goes on beside it.
+pub async fn start(app: App, config: &ServerConfig) -> Result<Running, StartError> {
     let tls = match &config.tls {
-        Some((cert, key)) => Some(ConfigTls::Dynamic(read_tls(cert, key)?)),
+        Some((cert, key)) => Some(TlsAcceptor::from(Arc::new(read_tls(cert, key)?))),
         None => None,
     };
+    let listener = TcpListener::bind(config.bind).await;
+    let refused =
+        |cause: std::io::Error| StartError::Listen { bind: config.bind, cause: cause.to_string() };
+    let listener = listener.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
     let parts = api::descriptions().map_err(|e| StartError::Api(e.to_string()))?;
-    let gateway_config =
-        GatewayConfig { deadline: config.request_deadline, log: config.log.clone() };
-    let api = gateway(parts, &gateway_config).map_err(|e| StartError::Api(e.to_string()))?;
+    let gateway_config = GatewayConfig {
+        deadline: config.request_deadline,
+        max_body: MAX_BODY_BYTES,
+        all_bodies: config.connections.all_bodies,
+        log: config.log.clone(),
+    };
+    let (background, events) = (app.clone(), Arc::clone(&app.events));
+    let gateway = Gateway::mount(parts, app, gateway_config).await;
+    let gateway = Arc::new(gateway.map_err(|e| StartError::Api(e.to_string()))?);
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    background.public_url.or(&format!("{scheme}://{}", reachable(address)));
+    let connections = Connections {
+        listener,
+        tls,
+        limits: config.connections,
+        respond: {
+            let gateway = Arc::clone(&gateway);
+            Arc::new(move |request, remote| Box::pin(Arc::clone(&gateway).respond(request, remote)))
+        },
+        log: config.log.clone(),
+    };
+    let tasks = tasks(background, &config.log);
+    let (stop, stopped) = oneshot::channel();
+    let connections = tokio::spawn(connections.serve(stopped));
+    Ok(Running { gateway, events, connections, stop, tasks, address })
+}
+
+/// What goes on beside the requests.
+fn tasks(app: App, log: &Logger) -> Vec<JoinHandle<()>> {
     let mut tasks = vec![
         tokio::spawn(app.search.backfill().clone().run(
             app.store.clone(),
             app.search.clone(),
-            config.log.clone(),
+            log.clone(),
         )),
-        tokio::spawn(expire(app.store.clone(), config.log.clone())),
-        tokio::spawn(events::listen(
-            app.store.clone(),
-            Arc::clone(&app.events),
-            config.log.clone(),
-        )),
+        tokio::spawn(expire(app.store.clone(), log.clone())),
+        tokio::spawn(events::listen(app.store.clone(), Arc::clone(&app.events), log.clone())),
         tokio::spawn(app.billing.clone().run(app.store.clone())),
         tokio::spawn(mcp::health::keep_checking(
             app.store.clone(),
             app.upstreams.clone(),
             app.vault.clone(),
-            config.log.clone(),
+            log.clone(),
         )),
     ];
     if let Some(mailer) = app.mailer.clone() {
@@ -99,32 +132,10 @@ pub fn start(app: App, config: &ServerConfig) -> Result<Running, StartError> {
             mailer,
             Arc::clone(&app.key_secret),
             app.public_url.clone(),
-            config.log.clone(),
+            log.clone(),
         )));
     }
-    // The gateway logs one line a request. Dropshot's own warnings repeat whole URIs, in which a
-    // careless client may have put its key.
-    let log = Logger::root(LevelFilter::new(config.log.clone(), Level::Error).fuse(), slog::o!());
-    let http = ServerBuilder::new(api, app, log)
-        .config(ConfigDropshot {
-            bind_address: config.bind,
-            default_request_body_max_bytes: MAX_BODY_BYTES,
-            // a client that hangs up must not leave half of an operation undone
-            default_handler_task_mode: HandlerTaskMode::Detached,
-            log_headers: Vec::new(),
-            compression: CompressionConfig::Gzip,
-        })
-        .tls(tls)
-        .start()
-        .map_err(|e| StartError::Listen { bind: config.bind, cause: chain(&e) })?;
-    let address = http.local_addr();
-    let scheme = if config.tls.is_some() { "https" } else { "http" };
-    http.app_private().public_url.or(&format!("{scheme}://{}", reachable(address)));
-    Ok(Running { http, tasks, address })
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), chain)
+    tasks
 }
 
 /// Reads certificate and key here: Dropshot's own words for a bad file do not name it, and a key
@@ -174,13 +185,30 @@ impl Running {
 
     /// Stops taking requests and lets the running ones end, for at most `deadline`. Returns whether
     /// they did.
-    pub async fn stop(self, deadline: Duration) -> bool {
+    pub async fn stop(mut self, deadline: Duration) -> bool {
         for task in &self.tasks {
             task.abort();
         }
         // streams would go on for ever
-        self.http.app_private().events.stop();
-        tokio::time::timeout(deadline, self.http.close()).await.is_ok()
+        self.events.stop();
+        let (stop, _) = oneshot::channel();
+        // when nobody takes this, nothing is served any more
+        let _ = std::mem::replace(&mut self.stop, stop).send(());
+        let ended = async {
+            let _ = (&mut self.connections).await;
+            // whoever hung up left his request behind
+            self.gateway.ended().await;
+        };
+        tokio::time::timeout(deadline, ended).await.is_ok()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.connections.abort();
+        for task in &self.tasks {
+            task.abort();
+        }
     }
 }
 

@@ -186,7 +186,7 @@ struct MemoryCreate {
     /// The Space that it belongs to: required with `SPACE`, and only allowed there.
     space_id: Option<SpaceId>,
     /// Words to find it by: at most 20, of 1 to 50 characters each.
-    #[schemars(length(max = 20))]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 50)))]
     tags: Option<Vec<String>>,
     /// Where it comes from: an http or https URL.
     #[schemars(length(max = 2_048), url, example = "example_url")]

@@ -48,6 +48,7 @@ pub const PREFIX: &str = "/api";
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// What handlers work with.
+#[derive(Clone)]
 pub struct App {
     /// PostgreSQL.
     pub store: Store,

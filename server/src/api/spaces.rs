@@ -142,7 +142,7 @@ struct SpaceCreate {
     #[schemars(length(max = 1_000))]
     description: Option<String>,
     /// Words to find it by: at most 20, of 1 to 50 characters each.
-    #[schemars(length(max = 20))]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 50)))]
     tags: Option<Vec<String>>,
 }
 
@@ -214,7 +214,7 @@ struct SpaceUpdate {
     #[schemars(length(max = 1_000))]
     description: Option<String>,
     /// All of its tags from now on: at most 20, of 1 to 50 characters each; `[]` clears them.
-    #[schemars(length(max = 20))]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 50)))]
     tags: Option<Vec<String>>,
     /// The model that new sessions use unless they name one; an empty text clears it.
     #[schemars(length(max = 100), example = "example_model")]

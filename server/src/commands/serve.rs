@@ -5,6 +5,7 @@ use crate::auth::KeySecret;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::host::{self, Access, Database, PoolConfig};
+use crate::http::connections::ConnectionLimits;
 use crate::limits::Limits;
 use crate::logging;
 use crate::mail::{MailError, Mailer};
@@ -21,6 +22,8 @@ use tokio::signal::unix::{SignalKind, signal};
 const FIRST_ORG: &str = "My team";
 /// The address of that OWNER.
 const FIRST_EMAIL: &str = "owner@localhost";
+/// Files that are open besides connections: libraries, logs, what calls others.
+const OTHER_FILES: u64 = 500;
 /// What to do with a key that no profile holds.
 const LOG_IN: &str = "run: switchy login";
 
@@ -56,6 +59,7 @@ async fn serve(
     mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
 ) -> Result<(), Failed> {
     let mailer = mailer(config)?;
+    allow_connections(config, log);
     let starting = async {
         let pool = PoolConfig {
             size: config.pool_size,
@@ -69,7 +73,7 @@ async fn serve(
         let embedder = host::embedder(&config.storage, &config.model, progress()).await?;
         info!(log, "model"; "id" => embedder.model_id());
         let vault = host::vault(&store, &config.storage, log).await?;
-        let running = listen(config, &store, (secret, vault), embedder, mailer, log)?;
+        let running = listen(config, &store, (secret, vault), embedder, mailer, log).await?;
         first_run(config, database, &store, &running).await?;
         Ok::<_, Failed>(running)
     };
@@ -90,7 +94,7 @@ async fn serve(
     failure.map_or(Ok(()), Err)
 }
 
-fn listen(
+async fn listen(
     config: &Config,
     store: &Store,
     (secret, vault): (KeySecret, Vault),
@@ -125,9 +129,27 @@ fn listen(
         bind: config.bind,
         tls: config.tls_cert.clone().zip(config.tls_key.clone()),
         request_deadline: config.request_deadline,
+        connections: ConnectionLimits {
+            most: usize::try_from(config.max_connections).unwrap_or(usize::MAX),
+            ..ConnectionLimits::default()
+        },
         log: log.clone(),
     };
-    Ok(server::start(app, &server)?)
+    Ok(server::start(app, &server).await?)
+}
+
+/// Every connection is an open file, of which a process may have 1,024 on many systems until it asks
+/// for as many as it may have.
+fn allow_connections(config: &Config, log: &Logger) {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let wanted = u64::from(config.max_connections) + u64::from(config.pool_size) + OTHER_FILES;
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    let allowed = wanted.min(hard).max(soft);
+    let raised = soft >= allowed || setrlimit(Resource::RLIMIT_NOFILE, allowed, hard).is_ok();
+    if !raised || allowed < wanted {
+        warn!(log, "the system allows fewer open files than there may be connections: raise the \
+            limit (ulimit -n), or lower --max-connections"; "allowed" => allowed, "wanted" => wanted);
+    }
 }
 
 /// The mail server, if the operator has one.

@@ -441,7 +441,10 @@ fn read_pairs<T: DeserializeOwned>(pairs: &[Pair<'_>], at: &[Step]) -> Result<T,
 }
 
 /// The parameters, or everything that is wrong with them; like [`parse`].
-fn parameters<T: DeserializeOwned + Check>(pairs: Vec<Pair<'_>>, at: &[Step]) -> Result<T> {
+fn parameters<T: DeserializeOwned + JsonSchema + Check>(
+    mut pairs: Vec<Pair<'_>>,
+    at: &[Step],
+) -> Result<T> {
     let path = |name: &str| {
         let mut path = at.to_vec();
         path.push(Step::from(name.to_owned()));
@@ -456,6 +459,17 @@ fn parameters<T: DeserializeOwned + Check>(pairs: Vec<Pair<'_>>, at: &[Step]) ->
             message: "must not contain the character U+0000".into(),
         })
         .collect();
+    if pairs.iter().any(|(_, value)| value.is_empty()) {
+        let known = fields::<T>();
+        issues.extend(pairs.iter().filter(|(name, value)| value.is_empty() && known(name)).map(
+            |(name, _)| Issue {
+                path: path(name),
+                code: "too_short",
+                message: "must not be empty".into(),
+            },
+        ));
+        pairs.retain(|(_, value)| !value.is_empty());
+    }
     let pairs = &*grouped(pairs, T::REPEATED);
     let refusal = match read_pairs::<T>(pairs, at) {
         Ok(parsed) => {
@@ -485,6 +499,12 @@ fn parameters<T: DeserializeOwned + Check>(pairs: Vec<Pair<'_>>, at: &[Step]) ->
     Err(Error::Invalid(issues))
 }
 
+/// Whether a name is one of `T`'s fields.
+fn fields<T: JsonSchema>() -> impl Fn(&str) -> bool {
+    let schema = schemars::r#gen::SchemaGenerator::default().into_root_schema_for::<T>().schema;
+    move |name| schema.object.as_ref().is_some_and(|object| object.properties.contains_key(name))
+}
+
 /// Query parameters.
 pub struct Params<T>(Result<T>);
 
@@ -504,9 +524,7 @@ where
         let at = [Step::from("query")];
         let query = rqctx.request.uri().query().unwrap_or_default();
         let pairs = form_urlencoded::parse(query.as_bytes());
-        // `?limit=` is what an empty form field sends: absent
-        let given = pairs.filter(|(_, v)| !v.is_empty()).collect::<Vec<_>>();
-        Ok(Params(parameters(given, &at)))
+        Ok(Params(parameters(pairs.collect(), &at)))
     }
 
     fn metadata(content_type: ApiEndpointBodyContentType) -> ExtractorMetadata {

@@ -1,25 +1,28 @@
-//! One wildcard endpoint a method, which dispatches to the real routers.
+//! What every request passes before it reaches the router that knows its route.
 //!
 //! Dropshot answers an unknown route, a wrong method and a panic by itself, in a shape of its own.
 //! Behind the gateway there is nothing left for it to answer: whatever happens below, the caller
 //! gets the envelope of the dialect that its path is in, a deadline holds, and the log gets one line.
 
 use super::Dialect;
+use super::bodies::Budget;
+use super::compression::{accepts_gzip, compressed};
+use super::contexts::Contexts;
 use super::envelope::render;
 use super::scope::{self, Answered, Scope};
 use crate::auth::masked;
 use crate::error::Error;
-use dropshot::{
-    ApiDescription, ApiDescriptionRegisterError, ApiEndpoint, ApiEndpointVersions, Body, HttpError,
-    Path, RawRequest, RequestContext, ServerContext,
-};
+use dropshot::{ApiDescription, Body, HttpError, ServerContext};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+use hyper::body::Incoming;
 use slog::Logger;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio_util::task::TaskTracker;
 
 /// Longest `X-Request-Id` of a client's own that is kept, in characters.
 pub const MAX_REQUEST_ID: usize = 64;
@@ -27,26 +30,26 @@ pub const MAX_REQUEST_ID: usize = 64;
 /// How much of a path is repeated in a message or a log line, in characters: no route is as long.
 const MAX_PATH_SHOWN: usize = 500;
 
-/// Methods that clients are known to send. Any other one Dropshot answers by itself.
-const METHODS: [&str; 12] = [
-    "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT", "QUERY",
-    "PROPFIND", "LINK",
-];
-
-#[derive(serde::Deserialize, schemars::JsonSchema)]
-struct Rest {
-    #[expect(dead_code, reason = "the inner router takes the path apart again")]
-    rest: Vec<String>,
-}
+/// The header that carries a request's id, both ways.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What the gateway needs to know.
 #[derive(Clone, Debug)]
 pub struct GatewayConfig {
     /// Longest time that a handler may take.
     pub deadline: Duration,
+    /// Largest body that is read, in bytes.
+    pub max_body: usize,
+    /// Most bytes of bodies that are held at once.
+    pub all_bodies: usize,
     /// Where the one line a request goes.
     pub log: Logger,
 }
+
+/// The API's handlers could not be mounted; a defect, or no loopback interface.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct MountError(String);
 
 /// A handler that a router found, ready to run.
 struct Found<C: ServerContext> {
@@ -54,8 +57,10 @@ struct Found<C: ServerContext> {
     run: Run<C>,
 }
 
-type Run<C> =
-    Box<dyn FnOnce(RequestContext<C>, Request<Body>) -> BoxFuture<'static, Outcome> + Send>;
+type Run<C> = Box<
+    dyn for<'a> FnOnce(&'a Contexts<C>, SocketAddr, String, Request<Body>) -> BoxFuture<'a, Outcome>
+        + Send,
+>;
 type Outcome = Result<Response<Body>, Answered>;
 type Find<C> = Box<dyn Fn(&Method, &str) -> Result<Found<C>, HttpError> + Send + Sync>;
 
@@ -66,10 +71,13 @@ fn finder<C: ServerContext>(description: ApiDescription<C>) -> Find<C> {
         let lookup = router.lookup_route(method, path.into(), None)?;
         Ok(Found {
             operation: lookup.endpoint.operation_id.clone(),
-            run: Box::new(move |mut rqctx, request| {
+            run: Box::new(move |contexts, remote, id, request| {
                 async move {
-                    rqctx.endpoint = lookup.endpoint;
-                    match lookup.handler.handle_request(rqctx, request).await {
+                    let context = contexts.next(&request, remote, id, lookup.endpoint).await;
+                    let Some(context) = context else {
+                        return Err(answered(&Error::unavailable("the server is overloaded")));
+                    };
+                    match lookup.handler.handle_request(context, request).await {
                         Ok(response) => Ok(response),
                         // what the handler failed with was left on the side (see `Failure`); an
                         // extractor of Dropshot's own leaves nothing
@@ -84,96 +92,135 @@ fn finder<C: ServerContext>(description: ApiDescription<C>) -> Find<C> {
     })
 }
 
-/// Mounts `inner` below the gateway.
-///
-/// The descriptions are asked in turn: Dropshot refuses a literal beside a variable at one place
-/// (`/memory/search` beside `/memory/{memoryId}`), so such literals live in a description of their
-/// own, which comes first.
-pub fn gateway<C: ServerContext>(
-    inner: impl IntoIterator<Item = ApiDescription<C>>,
-    config: &GatewayConfig,
-) -> Result<ApiDescription<C>, ApiDescriptionRegisterError> {
-    let routers: Arc<Vec<Find<C>>> = Arc::new(inner.into_iter().map(finder).collect());
-    let mut outer = ApiDescription::new();
-    for name in METHODS {
-        let Ok(method) = Method::from_bytes(name.as_bytes()) else { continue };
-        let routers = Arc::clone(&routers);
-        let config = config.clone();
-        let endpoint = ApiEndpoint::new(
-            format!("gateway_{}", name.to_lowercase()),
-            move |rqctx: RequestContext<C>, _path: Path<Rest>, raw: RawRequest| {
-                let routers = Arc::clone(&routers);
-                let config = config.clone();
-                async move { Ok::<_, HttpError>(answer(&routers, &config, rqctx, raw).await) }
-            },
-            method,
-            "application/json",
-            "/{rest:.*}",
-            ApiEndpointVersions::All,
-        )
-        .visible(false);
-        outer.register(endpoint)?;
-    }
-    Ok(outer)
+/// Answers every request, whatever it is.
+pub struct Gateway<C: ServerContext> {
+    routers: Vec<Find<C>>,
+    contexts: Contexts<C>,
+    bodies: Budget,
+    /// Requests that are being answered.
+    running: TaskTracker,
+    config: GatewayConfig,
 }
 
-/// One request, from its first byte below Dropshot to its complete answer.
-async fn answer<C: ServerContext>(
-    routers: &[Find<C>],
-    config: &GatewayConfig,
-    mut rqctx: RequestContext<C>,
-    raw: RawRequest,
-) -> Response<Body> {
-    let started = Instant::now();
-    let mut request = raw.into_inner();
-    let method = request.method().clone();
-    if method == Method::HEAD {
-        *request.method_mut() = Method::GET; // HEAD answers as GET, without the body
+impl<C: ServerContext> Gateway<C> {
+    /// Mounts `inner`, whose handlers share `private`.
+    ///
+    /// The descriptions are asked in turn: Dropshot refuses a literal beside a variable at one place
+    /// (`/memory/search` beside `/memory/{memoryId}`), so such literals live in a description of
+    /// their own, which comes first.
+    pub async fn mount(
+        inner: impl IntoIterator<Item = ApiDescription<C>>,
+        private: C,
+        config: GatewayConfig,
+    ) -> Result<Self, MountError> {
+        Ok(Gateway {
+            routers: inner.into_iter().map(finder).collect(),
+            contexts: Contexts::around(private, config.max_body).await.map_err(MountError)?,
+            bodies: Budget::of(config.all_bodies),
+            running: TaskTracker::new(),
+            config,
+        })
     }
-    // Dropshot puts its own id into the header of every answer, after everything that is ours; so
-    // the log must have both, or the header would lead nowhere.
-    let header_id = well_formed_request_id(request.headers())
-        .map(|own| std::mem::replace(&mut rqctx.request_id, own));
-    let path = request.uri().path().to_owned();
-    let scope =
-        Scope::new(rqctx.request_id.clone(), Dialect::of(&path)).until(started + config.deadline);
-    scope::enter(scope, async move {
-        let found = find(routers, request.method(), &path, &method);
-        let operation = found.as_ref().ok().map(|f| f.operation.clone());
-        let outcome = match found {
-            Err(refusal) => Err(answered(&refusal)),
-            Ok(found) => run(found.run, rqctx, request, config.deadline).await,
-        };
-        let (mut response, cause) = match outcome {
-            Ok(response) => (response, scope::cause()),
-            Err(Answered { response, cause }) => (response, Some(cause)),
-        };
-        response.headers_mut().extend(scope::take_headers());
-        // answers depend on who asks: no cache may keep them
-        let no_store = HeaderValue::from_static("no-store");
-        response.headers_mut().entry(header::CACHE_CONTROL).or_insert(no_store);
-        let line = Line { method: &method, path: &path, operation, header_id, cause, started };
-        log_line(&config.log, &line, &response);
-        if method == Method::HEAD { without_body(response) } else { response }
-    })
-    .await
+
+    /// Answers a request. A client that hangs up must not leave half of an operation undone: what
+    /// has begun goes on without it.
+    pub async fn respond(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        remote: SocketAddr,
+    ) -> Response<Body> {
+        let gateway = Arc::clone(&self);
+        let answer = async move { gateway.answer(request, remote).await };
+        self.running.spawn(answer).await.unwrap_or_else(|lost| {
+            let error = Error::internal(lost);
+            slog::error!(self.config.log, "request"; "error" => error.chain());
+            render(&error)
+        })
+    }
+
+    /// Waits until nothing runs any more; to be called when nothing more comes.
+    pub async fn ended(&self) {
+        self.running.close();
+        self.running.wait().await;
+    }
+
+    /// One request, from its first byte to its complete answer.
+    async fn answer(&self, request: Request<Incoming>, remote: SocketAddr) -> Response<Body> {
+        let started = Instant::now();
+        let mut share = None;
+        let mut request = request.map(|body| {
+            let (body, taken) = self.bodies.meter(body);
+            share = Some(taken);
+            body
+        });
+        let method = request.method().clone();
+        if method == Method::HEAD {
+            *request.method_mut() = Method::GET; // HEAD answers as GET, without the body
+        }
+        let id = well_formed_request_id(request.headers())
+            .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+        let gzip = method != Method::HEAD && accepts_gzip(request.headers());
+        let path = request.uri().path().to_owned();
+        let deadline = self.config.deadline;
+        let scope = Scope::new(id.clone(), Dialect::of(&path)).until(started + deadline);
+        scope::enter(scope, async move {
+            let found = find(&self.routers, request.method(), &path, &method);
+            let operation = found.as_ref().ok().map(|f| f.operation.clone());
+            let outcome = match found {
+                Err(refusal) => Err(answered(&refusal)),
+                Ok(found) => {
+                    let context = (&self.contexts, remote, id.clone());
+                    run(found.run, context, request, deadline).await
+                }
+            };
+            let outcome = match &share {
+                Some(share) if share.was_refused() => Err(answered(&Error::unavailable(
+                    "the server is overloaded: too much is being sent to it",
+                ))),
+                _ => outcome,
+            };
+            let (mut response, cause) = match outcome {
+                Ok(response) => (response, scope::cause()),
+                Err(Answered { response, cause }) => (response, Some(cause)),
+            };
+            response.headers_mut().extend(scope::take_headers());
+            // answers depend on who asks: no cache may keep them
+            let no_store = HeaderValue::from_static("no-store");
+            response.headers_mut().entry(header::CACHE_CONTROL).or_insert(no_store);
+            if let Ok(id) = HeaderValue::try_from(id) {
+                response.headers_mut().insert(REQUEST_ID, id);
+            }
+            let line = Line { method: &method, path: &path, operation, cause, started };
+            log_line(&self.config.log, &line, &response);
+            let response = compressed(response, gzip).await;
+            if method == Method::HEAD { without_body(response) } else { response }
+        })
+        .await
+    }
 }
 
-/// The first router that knows the route wins; else the last refusal, a 405 over a 404.
+/// The first router that knows the path decides.
 fn find<C: ServerContext>(
     routers: &[Find<C>],
     method: &Method,
     path: &str,
     asked: &Method,
 ) -> Result<Found<C>, Error> {
-    let mut allow = Vec::new();
     for router in routers {
         match router(method, path) {
             Ok(found) => return Ok(found),
             Err(refusal) if refusal.status_code.as_u16() == 405 => {
                 let headers = refusal.headers.unwrap_or_default();
                 let methods = headers.get_all(header::ALLOW).into_iter();
-                allow.extend(methods.filter_map(|v| v.to_str().ok().map(str::to_owned)));
+                let mut allow: Vec<_> =
+                    methods.filter_map(|v| v.to_str().ok().map(str::to_owned)).collect();
+                if allow.iter().any(|m| m == "GET") {
+                    allow.push("HEAD".into());
+                }
+                allow.sort();
+                allow.dedup();
+                let method = asked.to_string();
+                return Err(Error::MethodNotAllowed { method, allow: allow.join(", ") });
             }
             Err(refusal) if refusal.status_code.as_u16() == 400 => {
                 return Err(Error::Malformed("the path is not validly encoded".into()));
@@ -181,26 +228,18 @@ fn find<C: ServerContext>(
             Err(_) => {}
         }
     }
-    if allow.is_empty() {
-        let path: String = path.chars().take(MAX_PATH_SHOWN).collect();
-        return Err(Error::NotFound(format!("no such route: {asked} {path}").into()));
-    }
-    if allow.iter().any(|m| m == "GET") {
-        allow.push("HEAD".into());
-    }
-    allow.sort();
-    allow.dedup();
-    Err(Error::MethodNotAllowed { method: asked.to_string(), allow: allow.join(", ") })
+    let path: String = path.chars().take(MAX_PATH_SHOWN).collect();
+    Err(Error::NotFound(format!("no such route: {asked} {path}").into()))
 }
 
 /// Runs a handler under the deadline, and survives its panic.
 async fn run<C: ServerContext>(
     run: Run<C>,
-    rqctx: RequestContext<C>,
+    (contexts, remote, id): (&Contexts<C>, SocketAddr, String),
     request: Request<Body>,
     deadline: Duration,
 ) -> Outcome {
-    let handler = AssertUnwindSafe(run(rqctx, request)).catch_unwind();
+    let handler = AssertUnwindSafe(run(contexts, remote, id, request)).catch_unwind();
     match tokio::time::timeout(deadline, handler).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(panic)) => {
@@ -223,7 +262,7 @@ fn answered(error: &Error) -> Answered {
 
 /// A client's own request id, if it is 1 to 64 of `[A-Za-z0-9._-]`, and no key by mistake.
 fn well_formed_request_id(headers: &HeaderMap) -> Option<String> {
-    let id = headers.get("x-request-id")?.to_str().ok()?;
+    let id = headers.get(REQUEST_ID)?.to_str().ok()?;
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
     let well_formed = (1..=MAX_REQUEST_ID).contains(&id.len())
         && id.bytes().all(allowed)
@@ -245,8 +284,6 @@ struct Line<'a> {
     method: &'a Method,
     path: &'a str,
     operation: Option<String>,
-    /// What the answer's `X-Request-Id` says, when the client brought an id of its own.
-    header_id: Option<String>,
     cause: Option<String>,
     started: Instant,
 }
@@ -262,9 +299,6 @@ fn log_line(log: &Logger, line: &Line<'_>, response: &Response<Body>) {
         "request_id" => scope::request_id(),
         "round_trips" => crate::trips::so_far(),
     ));
-    if let Some(header_id) = &line.header_id {
-        log = log.new(slog::o!("header_id" => header_id.clone()));
-    }
     if let Some(operation) = &line.operation {
         log = log.new(slog::o!("operation" => operation.clone()));
     }

@@ -1,8 +1,12 @@
 //! Transport: one envelope around every answer, the gateway that makes sure of it, extractors that
 //! name the offending field, and the OpenAPI documents. Knows no resource.
 
+mod bodies;
 pub mod canonical;
 mod client_version;
+mod compression;
+pub mod connections;
+mod contexts;
 pub mod dialect;
 pub mod envelope;
 pub mod extract;

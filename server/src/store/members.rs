@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::result::DatabaseErrorKind;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 
@@ -29,6 +30,19 @@ pub struct Member {
     pub name: Option<String>,
     #[diesel(sql_type = Timestamptz)]
     pub joined_at: DateTime<Utc>,
+}
+
+/// What a row that names a member fails with: whoever it names was in the organization a moment ago.
+pub(super) fn left_meanwhile(error: diesel::result::Error) -> Error {
+    match error {
+        diesel::result::Error::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _) => {
+            Error::Conflict {
+                message: "memberships were changed at the same moment; try again".into(),
+                retry_after: Some(1),
+            }
+        }
+        error => error.into(),
+    }
 }
 
 /// Every member of the caller's organization: OWNERs first, then ADMINs, then by name, or address

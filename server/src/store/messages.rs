@@ -1,6 +1,7 @@
 //! Messages of a session.
 
 use super::ids::{MessageId, SessionId, UserId};
+use super::members::left_meanwhile;
 use super::schema::{messages, sessions};
 use super::spaces::Space;
 use super::{Tx, visibility};
@@ -10,7 +11,6 @@ use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
 use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
-use diesel::result::DatabaseErrorKind;
 use diesel::sql_types::{Array, BigInt, Double, Integer, Json, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 
@@ -329,16 +329,7 @@ pub async fn send(
     .bind::<Nullable<Timestamptz>, _>(now)
     .get_result(tx.connection())
     .await
-    .map_err(|error| match error {
-        // the author was in the organization a moment ago
-        diesel::result::Error::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _) => {
-            Error::Conflict {
-                message: "memberships were changed at the same moment; try again".into(),
-                retry_after: Some(1),
-            }
-        }
-        error => error.into(),
-    })?;
+    .map_err(left_meanwhile)?;
     Ok(Message {
         id,
         session_id: session.clone(),

@@ -1,6 +1,7 @@
 //! Conversation sessions.
 
 use super::ids::{SessionId, SpaceId, UserId};
+use super::members::left_meanwhile;
 use super::saved_sessions::check_promotion;
 use super::schema::{session_participants, sessions, space_members};
 use super::session_kinds::{Labels, SessionOrigin, SessionVisibility};
@@ -259,7 +260,8 @@ pub async fn create(
             ))
             .returning((sessions::created_at, sessions::updated_at, sessions::external_id))
             .get_result(tx.connection())
-            .await?;
+            .await
+            .map_err(left_meanwhile)?;
     let rows = participants
         .iter()
         .map(|user| {
@@ -270,7 +272,11 @@ pub async fn create(
             )
         })
         .collect::<Vec<_>>();
-    diesel::insert_into(session_participants::table).values(&rows).execute(tx.connection()).await?;
+    diesel::insert_into(session_participants::table)
+        .values(&rows)
+        .execute(tx.connection())
+        .await
+        .map_err(left_meanwhile)?;
     Ok(Session {
         id,
         space_id: space.id.clone(),

@@ -22,7 +22,7 @@ struct MemoryUpdate {
     #[schemars(length(min = 1, max = 10_000), example = "example_content")]
     content: Option<String>,
     /// All of its tags from now on: at most 20, of 1 to 50 characters each; `[]` clears them.
-    #[schemars(length(max = 20))]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 50)))]
     tags: Option<Vec<String>>,
     /// Where it comes from: an http or https URL; an empty text clears it.
     #[schemars(length(max = 2_048), example = "example_url")]
