@@ -7,6 +7,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod error;
+pub mod eval;
 pub mod host;
 pub mod http;
 pub mod limits;

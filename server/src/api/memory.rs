@@ -10,8 +10,10 @@ use crate::http::{
     Timestamp,
 };
 use crate::limits::Write;
+use crate::search::{Pipeline, Question};
 use crate::store::ids::{MemoryId, OrgId, SpaceId, UserId};
 use crate::store::memory as store;
+use crate::store::search::Filter;
 use crate::store::spaces;
 use dropshot::{Path, endpoint};
 use schemars::JsonSchema;
@@ -368,13 +370,20 @@ pub(super) async fn memory_search(
     let query = query.trim();
     let search = &call.app().search;
     let embedding = search.embed_query(query).await?;
+    let filter = Filter { space_id };
+    let question = Question {
+        text: query,
+        filter: &filter,
+        limit: usize::try_from(limit).unwrap_or(usize::MAX),
+        min_score: 0.0,
+        pipeline: Pipeline::default(),
+    };
     let mut tx = call.begin().await?;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let outcome = async {
-        if let Some(space) = &space_id {
+        if let Some(space) = &filter.space_id {
             spaces::view(&mut tx, space).await?;
         }
-        search.search(&mut tx, query, embedding.as_ref(), space_id.as_ref(), limit).await
+        search.search(&mut tx, &question, embedding.as_deref()).await
     }
     .await;
     let found = call.end(tx, outcome).await?;

@@ -11,6 +11,7 @@ mod spaces;
 mod system;
 
 pub use call::{Call, Ctx};
+pub use memory::MAX_CONTENT;
 
 use crate::auth::KeySecret;
 use crate::http::openapi::{self, About};

@@ -2,6 +2,7 @@
 
 mod admin;
 mod doctor;
+mod eval;
 mod openapi;
 mod serve;
 mod setup;
@@ -37,6 +38,9 @@ enum Command {
     Admin(admin::Admin),
     /// Check every part and say what is wrong
     Doctor(Box<doctor::Doctor>),
+    /// Measure what search finds, and how fast, on a judged collection
+    #[command(subcommand)]
+    Eval(eval::Eval),
 }
 
 #[derive(clap::Args)]
@@ -151,6 +155,7 @@ pub fn main() -> ExitCode {
             Command::Openapi(command) => openapi::run(&command),
             Command::Admin(command) => admin::run(command).await,
             Command::Doctor(command) => doctor::run(*command).await,
+            Command::Eval(command) => eval::run(command).await,
         }
     });
     // a blocking task that hangs must not keep the process

@@ -2,16 +2,20 @@
 //! is written.
 
 mod backfill;
+mod cache;
 pub mod embedder;
 mod fusion;
+mod pipeline;
 
 pub use backfill::Backfill;
+pub use pipeline::Pipeline;
 
 use crate::error::{Error, Result};
 use crate::store::Tx;
-use crate::store::ids::{MemoryId, SpaceId};
+use crate::store::ids::MemoryId;
 use crate::store::memory::{Embedded, Memory};
-use crate::store::search::{self as store, Reference};
+use crate::store::search::{self as store, Filter, Reference};
+use cache::QueryCache;
 use embedder::{EmbedError, Embedder, NoteEmbedding, QueryEmbedding};
 use slog::Logger;
 use std::collections::HashMap;
@@ -21,6 +25,21 @@ use std::sync::Arc;
 pub const CANDIDATES: i32 = 100;
 /// Most pieces of a query that are looked for literally.
 const MAX_PIECES: usize = 8;
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The question, or words.
+    pub text: &'a str,
+    /// Which notes are looked at.
+    pub filter: &'a Filter,
+    /// At most so many hits.
+    pub limit: usize,
+    /// Hits of a lower score are left out, `0..=1`.
+    pub min_score: f64,
+    /// How far it goes.
+    pub pipeline: Pipeline,
+}
 
 /// A note that was found.
 #[derive(Clone, Debug)]
@@ -44,6 +63,7 @@ pub struct Found {
 #[derive(Clone)]
 pub struct Search {
     embedder: Arc<dyn Embedder>,
+    queries: Arc<QueryCache>,
     backfill: Backfill,
     log: Logger,
 }
@@ -73,7 +93,13 @@ fn overloaded() -> Error {
 impl Search {
     /// With this embedder.
     pub fn new(embedder: Arc<dyn Embedder>, log: Logger) -> Self {
-        Search { embedder, backfill: Backfill::default(), log }
+        let queries = Arc::new(QueryCache::new(cache::CAPACITY));
+        Search { embedder, queries, backfill: Backfill::default(), log }
+    }
+
+    /// The same, embedding every question anew.
+    pub fn without_query_cache(self) -> Self {
+        Search { queries: Arc::new(QueryCache::new(0)), ..self }
     }
 
     /// Whether there is a model.
@@ -110,9 +136,16 @@ impl Search {
     }
 
     /// A query's vectors; `None` when there is no model. 503 when too many texts wait already.
-    pub async fn embed_query(&self, query: &str) -> Result<Option<QueryEmbedding>> {
+    pub async fn embed_query(&self, query: &str) -> Result<Option<Arc<QueryEmbedding>>> {
+        if let Some(embedding) = self.queries.get(query) {
+            return Ok(Some(embedding));
+        }
         match self.embedder.embed_query(query).await {
-            Ok(embedding) => Ok(Some(embedding)),
+            Ok(embedding) => {
+                let embedding = Arc::new(embedding);
+                self.queries.put(query, Arc::clone(&embedding));
+                Ok(Some(embedding))
+            }
             Err(EmbedError::Overloaded) => Err(overloaded()),
             Err(error) => {
                 slog::warn!(self.log, "a search was answered by words alone"; "error" => %error);
@@ -121,40 +154,38 @@ impl Search {
         }
     }
 
-    /// The `limit` best notes for `query` among those that the transaction's caller can see.
+    /// The best notes for the question among those that the transaction's caller can see.
     pub async fn search(
         &self,
         tx: &mut Tx,
-        query: &str,
+        question: &Question<'_>,
         embedding: Option<&QueryEmbedding>,
-        space: Option<&SpaceId>,
-        limit: usize,
     ) -> Result<Found> {
-        let mut by_words = store::lexical(tx, query, space, CANDIDATES).await?;
-        if by_words.is_empty() {
-            let pieces = pieces(query);
-            if !pieces.is_empty() {
-                by_words = store::substring(tx, &pieces, space, CANDIDATES.into()).await?;
-            }
-        }
+        let Question { text, filter, pipeline, .. } = *question;
+        let embedding = embedding.filter(|_| pipeline.vectors());
+        let degraded = pipeline.vectors() && embedding.is_none();
+        let by_words = match pipeline.words() {
+            true => self.by_words(tx, text, filter).await?,
+            false => Vec::new(),
+        };
         let model_id = self.embedder.model_id();
         let by_vector = match embedding {
-            Some(e) => store::nearest(tx, &e.dense, model_id, space, CANDIDATES.into()).await?,
+            Some(e) => store::nearest(tx, &e.dense, model_id, filter, CANDIDATES.into()).await?,
             None => Vec::new(),
         };
         let words: HashMap<MemoryId, f64> = by_words.iter().cloned().collect();
         let mut ids: Vec<MemoryId> = by_words.into_iter().map(|(id, _)| id).collect();
         ids.extend(by_vector.into_iter().filter(|id| !words.contains_key(id)));
         if ids.is_empty() {
-            return Ok(Found { hits: Vec::new(), degraded: embedding.is_none() });
+            return Ok(Found { hits: Vec::new(), degraded });
         }
+        let sparse = embedding.and_then(|e| e.sparse.as_ref()).filter(|_| pipeline.expansions());
         let reference = embedding.map(|e| Reference {
             dense: &e.dense,
             model_id,
-            sparse: e.sparse.as_ref().zip(self.embedder.sparse_model_id()),
+            sparse: sparse.zip(self.embedder.sparse_model_id()),
         });
         let candidates = store::notes(tx, &ids, reference.as_ref()).await?;
-        let sparse = embedding.and_then(|e| e.sparse.as_ref());
         let query_expansion = sparse.map_or(0.0, |s| f64::from(s.dot(s)));
         let parts = candidates
             .iter()
@@ -167,6 +198,7 @@ impl Search {
         let mut hits = candidates
             .into_iter()
             .zip(fusion::fuse(&parts, query_expansion))
+            .filter(|(_, score)| *score >= question.min_score)
             .map(|(candidate, score)| Hit { memory: candidate.memory, score })
             .collect::<Vec<_>>();
         hits.sort_by(|a, b| {
@@ -175,8 +207,23 @@ impl Search {
                 .then_with(|| b.memory.created_at.cmp(&a.memory.created_at))
                 .then_with(|| b.memory.id.cmp(&a.memory.id))
         });
-        hits.truncate(limit);
-        Ok(Found { hits, degraded: embedding.is_none() })
+        hits.truncate(question.limit);
+        Ok(Found { hits, degraded })
+    }
+
+    /// Candidates by their words; literally, where the dictionary knows none of them.
+    async fn by_words(
+        &self,
+        tx: &mut Tx,
+        text: &str,
+        filter: &Filter,
+    ) -> Result<Vec<(MemoryId, f64)>> {
+        let found = store::lexical(tx, text, filter, CANDIDATES).await?;
+        let pieces = if found.is_empty() { pieces(text) } else { Vec::new() };
+        if pieces.is_empty() {
+            return Ok(found);
+        }
+        store::substring(tx, &pieces, filter, CANDIDATES.into()).await
     }
 }
 

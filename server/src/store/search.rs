@@ -27,6 +27,13 @@ const EF_SEARCH: u32 = 100;
 /// Passages fetched for each note wanted, since a long note has several.
 const PASSAGES_PER_NOTE: i64 = 2;
 
+/// Which notes a search looks at, among those that the caller can see.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Filter {
+    /// Only this Space's.
+    pub space_id: Option<SpaceId>,
+}
+
 #[derive(diesel::QueryableByName)]
 struct Scored {
     #[diesel(sql_type = Text)]
@@ -39,13 +46,13 @@ struct Scored {
 pub async fn lexical(
     tx: &mut Tx,
     query: &str,
-    space: Option<&SpaceId>,
+    filter: &Filter,
     limit: i32,
 ) -> Result<Vec<(MemoryId, f64)>> {
     let rows: Vec<Scored> =
         diesel::sql_query("SELECT memory_id, score FROM lexical_candidates($1, $2, $3, $4)")
             .bind::<Text, _>(query)
-            .bind::<Nullable<Text>, _>(space)
+            .bind::<Nullable<Text>, _>(&filter.space_id)
             .bind::<Integer, _>(limit)
             .bind::<Integer, _>(MAX_QUERY_TERMS)
             .load(tx.connection())
@@ -58,7 +65,7 @@ pub async fn lexical(
 pub async fn substring(
     tx: &mut Tx,
     pieces: &[String],
-    space: Option<&SpaceId>,
+    filter: &Filter,
     limit: i64,
 ) -> Result<Vec<(MemoryId, f64)>> {
     let caller = tx.caller().clone();
@@ -81,7 +88,7 @@ pub async fn substring(
         .limit(limit)
         .select((memories::id, found()))
         .into_boxed();
-    if let Some(space) = space {
+    if let Some(space) = &filter.space_id {
         query = query.filter(memories::space_id.eq(space));
     }
     let rows: Vec<(MemoryId, i64)> = query.load(tx.connection()).await?;
@@ -94,10 +101,10 @@ pub async fn nearest(
     tx: &mut Tx,
     query: &Dense,
     model_id: &str,
-    space: Option<&SpaceId>,
+    filter: &Filter,
     limit: i64,
 ) -> Result<Vec<MemoryId>> {
-    let visible = visible_passages(tx, model_id, space, EXACT_BELOW).await?;
+    let visible = visible_passages(tx, model_id, filter, EXACT_BELOW).await?;
     if visible >= EXACT_BELOW {
         // The planner must not choose: it took the index where the exact scan was a hundred times
         // faster. `strict_order` keeps walking until enough rows pass the filter.
@@ -108,7 +115,7 @@ pub async fn nearest(
                  SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off"
             ))
             .await?;
-        let found = ordered(tx, query, model_id, space, limit, Scan::Index).await?;
+        let found = ordered(tx, query, model_id, filter, limit, Scan::Index).await?;
         tx.connection()
             .batch_execute(
                 "SET LOCAL enable_seqscan = on; SET LOCAL enable_bitmapscan = on; \
@@ -121,16 +128,11 @@ pub async fn nearest(
         }
         // the walk gave up early: look at everything instead
     }
-    Ok(distinct(ordered(tx, query, model_id, space, limit, Scan::Exact).await?, limit))
+    Ok(distinct(ordered(tx, query, model_id, filter, limit, Scan::Exact).await?, limit))
 }
 
 /// How many passages the caller can see, counted up to `most`.
-async fn visible_passages(
-    tx: &mut Tx,
-    model_id: &str,
-    space: Option<&SpaceId>,
-    most: i64,
-) -> Result<i64> {
+async fn visible_passages(tx: &mut Tx, model_id: &str, filter: &Filter, most: i64) -> Result<i64> {
     let caller = tx.caller().clone();
     let mut seen = memory_embeddings::table
         .filter(visibility::embedding(&caller))
@@ -138,7 +140,7 @@ async fn visible_passages(
         .select(memory_embeddings::passage)
         .limit(most)
         .into_boxed();
-    if let Some(space) = space {
+    if let Some(space) = &filter.space_id {
         seen = seen.filter(memory_embeddings::space_id.eq(space));
     }
     Ok(Counted(seen).get_result::<i64>(tx.connection()).await?)
@@ -180,7 +182,7 @@ async fn ordered(
     tx: &mut Tx,
     query: &Dense,
     model_id: &str,
-    space: Option<&SpaceId>,
+    filter: &Filter,
     limit: i64,
     scan: Scan,
 ) -> Result<Vec<MemoryId>> {
@@ -199,7 +201,7 @@ async fn ordered(
         .limit(limit * PASSAGES_PER_NOTE)
         .select(memory_embeddings::memory_id)
         .into_boxed();
-    if let Some(space) = space {
+    if let Some(space) = &filter.space_id {
         nearest = nearest.filter(memory_embeddings::space_id.eq(space));
     }
     Ok(nearest.load(tx.connection()).await?)
