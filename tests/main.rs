@@ -15,6 +15,8 @@ mod me;
 mod memory;
 mod round_trips;
 mod search;
+mod search_at_scale;
+mod search_filters;
 mod server_binary;
 mod sessions;
 mod spaces;

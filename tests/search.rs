@@ -150,7 +150,9 @@ async fn a_result_is_a_note_and_its_score() {
     let data = org.owner.post("/memory/search", json!({ "query": "deploys" })).await.data(200);
     assert_eq!(fields(&data), ["degraded", "results"]);
     assert_eq!(data["degraded"], false);
-    assert_eq!(data["results"], json!([{ "memory": note, "score": 1.0 }]));
+    let highlight = json!({ "text": TEAM[0], "start": 0, "end": TEAM[0].chars().count() });
+    let hit = json!({ "memory": note, "score": 1.0, "highlights": [highlight] });
+    assert_eq!(data["results"], json!([hit]));
     let empty = server.org("other").await.owner;
     let data = empty.post("/memory/search", json!({ "query": "deploys" })).await.data(200);
     assert_eq!(data, json!({ "results": [], "degraded": false }));
@@ -451,6 +453,23 @@ async fn a_query_has_one_to_ten_thousand_characters_and_no_nul() {
         (json!({ "query": "x", "limit": "5" }), vec!["limit"]),
         (json!({ "query": "x", "spaceId": "nonsense" }), vec!["spaceId"]),
         (json!({ "query": "", "limit": 0 }), vec!["limit", "query"]),
+        (json!({ "query": "x", "minScore": 1.1 }), vec!["minScore"]),
+        (json!({ "query": "x", "minScore": -0.1 }), vec!["minScore"]),
+        (json!({ "query": "x", "minScore": "1" }), vec!["minScore"]),
+        (json!({ "query": "x", "visibility": "EVERYBODY" }), vec!["visibility"]),
+        (json!({ "query": "x", "authorUserId": "nonsense" }), vec!["authorUserId"]),
+        (json!({ "query": "x", "tags": "x" }), vec!["tags"]),
+        (json!({ "query": "x", "tags": ["x", ""] }), vec!["tags.1"]),
+        (json!({ "query": "x", "tags": ["x\0"] }), vec!["tags.0"]),
+        (json!({ "query": "x", "tags": vec!["x"; 21] }), vec!["tags"]),
+        (json!({ "query": "x", "createdAfter": "yesterday" }), vec!["createdAfter"]),
+        (json!({ "query": "x", "createdAfter": "+20000-01-01T00:00:00Z" }), vec!["createdAfter"]),
+        (json!({ "query": "x", "createdBefore": "0000-01-01T00:00:00Z" }), vec!["createdBefore"]),
+        (
+            json!({ "query": "x", "createdAfter": "2026-01-02T00:00:00Z",
+                "createdBefore": "2026-01-01T00:00:00Z" }),
+            vec!["createdBefore"],
+        ),
         (json!({ "query": "", "limit": "x", "spaceId": 1 }), vec!["limit", "query", "spaceId"]),
     ] {
         assert_eq!(issues(&search(body.clone()).await), paths, "{body}");

@@ -2,7 +2,7 @@
 
 use crate::api::{self, App, MAX_BODY_BYTES, PublicUrl};
 use crate::http::gateway::{GatewayConfig, gateway};
-use crate::search::Search;
+use crate::search::{Search, statistics};
 use crate::store::{Store, idempotency};
 use dropshot::{
     CompressionConfig, ConfigDropshot, ConfigTls, HandlerTaskMode, HttpServer, ServerBuilder,
@@ -75,6 +75,7 @@ pub fn start(app: App, config: &ServerConfig) -> Result<Running, StartError> {
             config.log.clone(),
         )),
         tokio::spawn(expire(app.store.clone(), config.log.clone())),
+        tokio::spawn(statistics::keep(app.store.clone(), config.log.clone())),
     ];
     // The gateway logs one line a request. Dropshot's own warnings repeat whole URIs, in which a
     // careless client may have put its key.

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::search::{Pipeline, Question, Search};
 use crate::store::ids::{KeyId, MemoryId};
 use crate::store::memory::{self, NewMemory, Visibility};
-use crate::store::search::Filter;
+use crate::store::search::{self, Filter};
 use crate::store::{Store, accounts};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
@@ -186,6 +186,9 @@ async fn measure(
     let write = Latency::of(written.iter().map(|(_, _, time)| *time).collect());
     let documents: HashMap<MemoryId, String> =
         written.into_iter().map(|(document, note, _)| (note, document)).collect();
+
+    // as a server does that has been running for a while
+    search::refresh_statistics(store).await?;
 
     let mut stages = Vec::new();
     for pipeline in Pipeline::ALL {

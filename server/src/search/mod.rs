@@ -5,9 +5,12 @@ mod backfill;
 mod cache;
 pub mod embedder;
 mod fusion;
+mod highlight;
 mod pipeline;
+pub mod statistics;
 
 pub use backfill::Backfill;
+pub use highlight::{Highlight, MAX_HIGHLIGHTS};
 pub use pipeline::Pipeline;
 
 use crate::error::{Error, Result};
@@ -48,6 +51,8 @@ pub struct Hit {
     pub memory: Memory,
     /// How well it fits, `0..=1`, relative to the other hits.
     pub score: f64,
+    /// The sentences that say why, in the note's order.
+    pub highlights: Vec<Highlight>,
 }
 
 /// What a search found.
@@ -170,7 +175,7 @@ impl Search {
         };
         let model_id = self.embedder.model_id();
         let by_vector = match embedding {
-            Some(e) => store::nearest(tx, &e.dense, model_id, filter, CANDIDATES.into()).await?,
+            Some(e) => store::nearest(tx, &e.dense, model_id, filter, CANDIDATES.into()).await?.0,
             None => Vec::new(),
         };
         let words: HashMap<MemoryId, f64> = by_words.iter().cloned().collect();
@@ -199,15 +204,23 @@ impl Search {
             .into_iter()
             .zip(fusion::fuse(&parts, query_expansion))
             .filter(|(_, score)| *score >= question.min_score)
-            .map(|(candidate, score)| Hit { memory: candidate.memory, score })
             .collect::<Vec<_>>();
-        hits.sort_by(|a, b| {
-            b.score
-                .total_cmp(&a.score)
+        hits.sort_by(|(a, a_score), (b, b_score)| {
+            b_score
+                .total_cmp(a_score)
                 .then_with(|| b.memory.created_at.cmp(&a.memory.created_at))
                 .then_with(|| b.memory.id.cmp(&a.memory.id))
         });
         hits.truncate(question.limit);
+        let wanted = highlight::Words::of(text);
+        let hits = hits
+            .into_iter()
+            .map(|(candidate, score)| Hit {
+                highlights: wanted.highlight(&candidate.memory.content, candidate.passage),
+                memory: candidate.memory,
+                score,
+            })
+            .collect();
         Ok(Found { hits, degraded })
     }
 
