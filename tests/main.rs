@@ -13,6 +13,7 @@ mod isolation;
 mod limits;
 mod me;
 mod memory;
+mod reembed;
 mod round_trips;
 mod search;
 mod search_at_scale;

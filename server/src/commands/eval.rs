@@ -6,8 +6,8 @@ use crate::config::{ModelConfig, StorageConfig};
 use crate::eval::dataset::Dataset;
 use crate::eval::retrieval::{Report, Watch, evaluate};
 use crate::host::{self, Access, Database, PoolConfig};
-use crate::search::Search;
 use crate::search::embedder::default_threads;
+use crate::search::{Search, reembed};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use slog::{Discard, Logger};
@@ -44,11 +44,21 @@ pub(super) struct Retrieval {
 }
 
 /// A bar on a terminal, a line a step elsewhere.
-struct Bar {
+pub(super) struct Bar {
+    what: &'static str,
     bar: Mutex<Option<ProgressBar>>,
 }
 
 impl Bar {
+    pub(super) fn new(what: &'static str) -> Self {
+        Bar { what, bar: Mutex::default() }
+    }
+
+    /// Nothing more follows.
+    pub(super) fn end(&self) {
+        self.swap(None);
+    }
+
     fn swap(&self, next: Option<ProgressBar>) {
         let mut bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(old) = std::mem::replace(&mut *bar, next) {
@@ -59,12 +69,15 @@ impl Bar {
 
 impl Watch for Bar {
     fn begin(&self, what: &str, steps: usize) {
-        if !stderr().is_terminal() {
-            eprintln!("{what}: {steps}");
-            return;
-        }
         let total = u64::try_from(steps).unwrap_or(u64::MAX);
-        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+        let target = match stderr().is_terminal() {
+            true => ProgressDrawTarget::stderr(),
+            false => {
+                eprintln!("{what}: {steps}");
+                ProgressDrawTarget::hidden()
+            }
+        };
+        let bar = ProgressBar::with_draw_target(Some(total), target);
         let style = ProgressStyle::with_template("{msg} {bar:24} {pos}/{len} {elapsed}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_message(what.to_owned());
@@ -74,6 +87,19 @@ impl Watch for Bar {
     fn step(&self) {
         if let Some(bar) = &*self.bar.lock().unwrap_or_else(PoisonError::into_inner) {
             bar.inc(1);
+        }
+    }
+}
+
+impl reembed::Watch for Bar {
+    fn embedded(&self, done: u64, of: u64) {
+        let begun = self.bar.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        if !begun {
+            self.begin(self.what, usize::try_from(of).unwrap_or(usize::MAX));
+        }
+        if let Some(bar) = &*self.bar.lock().unwrap_or_else(PoisonError::into_inner) {
+            bar.set_length(of);
+            bar.set_position(done);
         }
     }
 }
@@ -140,9 +166,9 @@ async fn measure(
     let embedder = host::embedder(storage, model, progress()).await?;
     // every question is asked once a stage: from a cache it would look faster than it is
     let search = Search::new(embedder, Logger::root(Discard, slog::o!())).without_query_cache();
-    let bar = Bar { bar: Mutex::default() };
+    let bar = Bar::new("");
     let report = evaluate(&store, &search, dataset, writers, &bar, stop).await;
-    bar.swap(None);
+    bar.end();
     report?.ok_or_else(|| Failed("interrupted; nothing was left behind".into()))
 }
 

@@ -7,6 +7,7 @@ pub mod embedder;
 mod fusion;
 mod highlight;
 mod pipeline;
+pub mod reembed;
 pub mod statistics;
 
 pub use backfill::Backfill;
@@ -14,15 +15,17 @@ pub use highlight::{Highlight, MAX_HIGHLIGHTS};
 pub use pipeline::Pipeline;
 
 use crate::error::{Error, Result};
-use crate::store::Tx;
 use crate::store::ids::MemoryId;
 use crate::store::memory::{Embedded, Memory};
-use crate::store::search::{self as store, Filter, Reference};
+use crate::store::models::{self, Models};
+use crate::store::search::{self as store, EXACT_BELOW, Filter, Reference};
+use crate::store::{Store, Tx};
 use cache::QueryCache;
 use embedder::{EmbedError, Embedder, NoteEmbedding, QueryEmbedding};
 use slog::Logger;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Candidates that each arm (words, vectors) contributes.
 pub const CANDIDATES: i32 = 100;
@@ -70,6 +73,8 @@ pub struct Search {
     embedder: Arc<dyn Embedder>,
     queries: Arc<QueryCache>,
     backfill: Backfill,
+    /// Whether the database was searched with this server's model when somebody looked last.
+    is_active: Arc<AtomicBool>,
     log: Logger,
 }
 
@@ -99,7 +104,8 @@ impl Search {
     /// With this embedder.
     pub fn new(embedder: Arc<dyn Embedder>, log: Logger) -> Self {
         let queries = Arc::new(QueryCache::new(cache::CAPACITY));
-        Search { embedder, queries, backfill: Backfill::default(), log }
+        let is_active = Arc::new(AtomicBool::new(true));
+        Search { embedder, queries, backfill: Backfill::default(), is_active, log }
     }
 
     /// The same, embedding every question anew.
@@ -107,9 +113,39 @@ impl Search {
         Search { queries: Arc::new(QueryCache::new(0)), ..self }
     }
 
-    /// Whether there is a model.
-    pub fn is_ready(&self) -> bool {
-        self.embedder.is_available()
+    /// Whether there is a model, and the database is searched with it.
+    pub async fn is_ready(&self, store: &Store) -> Result<bool> {
+        if !self.embedder.is_available() {
+            return Ok(false);
+        }
+        let active = models::active(store).await?;
+        Ok(active.is_none_or(|active| self.compare(&active)))
+    }
+
+    /// Whether these are this server's models; says so in the log when that changes.
+    fn compare(&self, active: &Models) -> bool {
+        let own = self.embedder.model_id();
+        let same = active.model_id == own;
+        self.note_active(same);
+        if same && active.sparse_model_id.as_deref() != self.embedder.sparse_model_id() {
+            slog::debug!(self.log, "this server does not rerank: the database has another reranker";
+                "own" => self.embedder.sparse_model_id(),
+                "database" => active.sparse_model_id.as_deref());
+        }
+        same
+    }
+
+    /// Remembers whether the database is searched with this server's model.
+    fn note_active(&self, active: bool) {
+        let before = self.is_active.swap(active, Ordering::Relaxed);
+        if before && !active {
+            slog::error!(self.log, "the database is searched with another model than this server's: \
+                searching by words alone; start the server with that model's folder in \
+                SWITCHY_MODEL_DIR, or change the database's by `switchy-server reembed`";
+                "own" => self.embedder.model_id());
+        } else if active && !before {
+            slog::info!(self.log, "the database is searched with this server's model again");
+        }
     }
 
     /// The embedder.
@@ -168,16 +204,25 @@ impl Search {
     ) -> Result<Found> {
         let Question { text, filter, pipeline, .. } = *question;
         let embedding = embedding.filter(|_| pipeline.vectors());
-        let degraded = pipeline.vectors() && embedding.is_none();
         let by_words = match pipeline.words() {
             true => self.by_words(tx, text, filter).await?,
             false => Vec::new(),
         };
         let model_id = self.embedder.model_id();
-        let by_vector = match embedding {
-            Some(e) => store::nearest(tx, &e.dense, model_id, filter, CANDIDATES.into()).await?.0,
-            None => Vec::new(),
+        let nearest = match embedding {
+            Some(e) => {
+                store::nearest(tx, &e.dense, model_id, filter, CANDIDATES.into(), EXACT_BELOW)
+                    .await?
+            }
+            None => None,
         };
+        if embedding.is_some() {
+            self.note_active(nearest.is_some());
+        }
+        // vectors of a model that the database is not searched with say nothing
+        let embedding = embedding.filter(|_| nearest.is_some());
+        let degraded = pipeline.vectors() && embedding.is_none();
+        let by_vector = nearest.map(|(notes, _)| notes).unwrap_or_default();
         let words: HashMap<MemoryId, f64> = by_words.iter().cloned().collect();
         let mut ids: Vec<MemoryId> = by_words.into_iter().map(|(id, _)| id).collect();
         ids.extend(by_vector.into_iter().filter(|id| !words.contains_key(id)));

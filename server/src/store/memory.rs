@@ -149,8 +149,9 @@ impl Columns {
     }
 }
 
-/// Writes a note and what it is found by, in one round trip. Without `embedded` it is found by its
-/// words alone, until [`embed`] catches up.
+/// Writes a note and what it is found by, in one round trip. Without `embedded`, or with vectors of
+/// models that the database is not searched with, it is found by its words alone, until [`embed`]
+/// catches up.
 pub async fn create(
     tx: &mut Tx,
     new: &NewMemory,
@@ -185,9 +186,11 @@ pub async fn create(
                  author_user_id, visibility, starts_at, ends_at, embedding)
              SELECT $1, $10, p.number, $2, $3, $4, $5, p.starts_at, p.ends_at, p.vector::halfvec
              FROM unnest($11, $12, $13, $14) AS p(number, starts_at, ends_at, vector)
+             WHERE is_active_model($10)
          ), expansion AS (
              INSERT INTO memory_expansions (memory_id, org_id, model_id, terms)
              SELECT $1, $2, $15, $16 WHERE $15 IS NOT NULL AND $16 IS NOT NULL
+                 AND is_active_sparse_model($15)
          )
          SELECT created_at FROM note",
     )
@@ -324,30 +327,6 @@ pub struct Unembedded {
     pub content: String,
 }
 
-/// The oldest notes, of any organization, that have no vectors of `model_id`; `except` some.
-pub async fn unembedded(
-    store: &Store,
-    model_id: &str,
-    except: &[MemoryId],
-    limit: i32,
-) -> Result<Vec<Unembedded>> {
-    let mut tx = store.begin_system().await?;
-    // Raw SQL on purpose: maintenance, which no caller's predicate applies to
-    let rows = diesel::sql_query(
-        "SELECT m.id, m.content FROM memories m WHERE NOT EXISTS (
-             SELECT FROM memory_embeddings e WHERE e.memory_id = m.id AND e.model_id = $1)
-             AND m.id <> ALL ($2)
-         ORDER BY m.created_at, m.id LIMIT $3",
-    )
-    .bind::<Text, _>(model_id)
-    .bind::<Array<Text>, _>(except)
-    .bind::<Integer, _>(limit)
-    .load(tx.connection())
-    .await?;
-    tx.commit().await?;
-    Ok(rows)
-}
-
 /// Gives a note its vectors, unless it was changed or deleted meanwhile.
 pub async fn embed(store: &Store, note: &Unembedded, embedded: &Embedded<'_>) -> Result<()> {
     let columns = Columns::of(Some(embedded));
@@ -366,7 +345,7 @@ pub async fn embed(store: &Store, note: &Unembedded, embedded: &Embedded<'_>) ->
          )
          INSERT INTO memory_expansions (memory_id, org_id, model_id, terms)
          SELECT n.id, n.org_id, $8, $9 FROM note n WHERE $8 IS NOT NULL AND $9 IS NOT NULL
-         ON CONFLICT (memory_id) DO UPDATE SET model_id = excluded.model_id, terms = excluded.terms",
+         ON CONFLICT (memory_id, model_id) DO UPDATE SET terms = excluded.terms",
     )
     .bind::<Text, _>(&note.id)
     .bind::<Text, _>(&note.content)

@@ -10,6 +10,7 @@ pub mod idempotency;
 pub mod ids;
 pub mod memory;
 pub mod migrations;
+pub mod models;
 pub mod requirements;
 mod schema;
 pub mod search;

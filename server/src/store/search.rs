@@ -216,26 +216,32 @@ pub enum Scan {
 }
 
 /// The notes whose passages are nearest to the query's vector, nearest first, and how they were
-/// found.
+/// found; `None` when the database is searched with another model. Fewer than `exact_below` (see
+/// [`EXACT_BELOW`]) are all compared.
 pub async fn nearest(
     tx: &mut Tx,
     query: &Dense,
     model_id: &str,
     filter: &Filter,
     limit: i64,
-) -> Result<(Vec<MemoryId>, Scan)> {
+    exact_below: i64,
+) -> Result<Option<(Vec<MemoryId>, Scan)>> {
     let among = match filter.needs_notes() {
-        true => Some(filtered(tx, filter).await?),
+        true => Some(filtered(tx, filter, exact_below).await?),
         false => None,
     };
+    let most = if among.is_some() { 0 } else { exact_below };
+    let Some(visible) = visible_passages(tx, model_id, filter, most).await? else {
+        return Ok(None);
+    };
     let few = match &among {
-        Some(ids) => i64::try_from(ids.len()).is_ok_and(|n| n < EXACT_BELOW),
-        None => visible_passages(tx, model_id, filter, EXACT_BELOW).await? < EXACT_BELOW,
+        Some(ids) => i64::try_from(ids.len()).is_ok_and(|n| n < exact_below),
+        None => visible < exact_below,
     };
     let nearest = Nearest { query, model_id, filter, limit };
     if few {
         let found = nearest.passages(tx, Scan::Exact, among.as_deref()).await?;
-        return Ok((distinct(found, limit), Scan::Exact));
+        return Ok(Some((distinct(found, limit), Scan::Exact)));
     }
     // The planner must not choose: it took the index where the exact scan was a hundred times
     // faster. `strict_order` keeps walking until enough rows pass the filter.
@@ -255,15 +261,15 @@ pub async fn nearest(
         .await?;
     let wanted = usize::try_from(limit * PASSAGES_PER_NOTE).unwrap_or(usize::MAX);
     if found.len() >= wanted {
-        return Ok((distinct(found, limit), Scan::Index));
+        return Ok(Some((distinct(found, limit), Scan::Index)));
     }
     // the walk gave up early: look at everything instead
     let found = nearest.passages(tx, Scan::Exact, None).await?;
-    Ok((distinct(found, limit), Scan::Exact))
+    Ok(Some((distinct(found, limit), Scan::Exact)))
 }
 
-/// Up to [`EXACT_BELOW`] notes that pass a filter which only the notes know.
-async fn filtered(tx: &mut Tx, filter: &Filter) -> Result<Vec<MemoryId>> {
+/// Up to `most` notes that pass a filter which only the notes know.
+async fn filtered(tx: &mut Tx, filter: &Filter, most: i64) -> Result<Vec<MemoryId>> {
     #[derive(diesel::QueryableByName)]
     struct Row {
         #[diesel(sql_type = Text)]
@@ -271,7 +277,7 @@ async fn filtered(tx: &mut Tx, filter: &Filter) -> Result<Vec<MemoryId>> {
     }
     let rows: Vec<Row> =
         diesel::sql_query("SELECT id FROM filtered_memories($1, $2, $3, $4, $5, $6, $7) AS id")
-            .bind::<Integer, _>(i32::try_from(EXACT_BELOW).unwrap_or(i32::MAX))
+            .bind::<Integer, _>(i32::try_from(most).unwrap_or(i32::MAX))
             .bind::<Nullable<Text>, _>(&filter.space_id)
             .bind::<Nullable<Text>, _>(filter.visibility.map(Visibility::as_str))
             .bind::<Nullable<Text>, _>(&filter.author_user_id)
@@ -283,23 +289,38 @@ async fn filtered(tx: &mut Tx, filter: &Filter) -> Result<Vec<MemoryId>> {
     Ok(rows.into_iter().map(|row| row.id).collect())
 }
 
-/// How many passages the caller can see, counted up to `most`.
-async fn visible_passages(tx: &mut Tx, model_id: &str, filter: &Filter, most: i64) -> Result<i64> {
+/// How many passages the caller can see, counted up to `most`; `None` when the database is searched
+/// with another model.
+async fn visible_passages(
+    tx: &mut Tx,
+    model_id: &str,
+    filter: &Filter,
+    most: i64,
+) -> Result<Option<i64>> {
     let caller = tx.caller().clone();
     let seen = memory_embeddings::table
         .filter(visibility::embedding(&caller))
         .filter(memory_embeddings::model_id.eq(model_id))
-        .select(memory_embeddings::passage)
+        .select(memory_embeddings::model_id)
         .limit(most)
         .into_boxed();
-    Ok(Counted(passing_passages!(seen, filter)).get_result::<i64>(tx.connection()).await?)
+    let counted = Counted { seen: passing_passages!(seen, filter), model_id };
+    Ok(counted.get_result::<Option<i64>>(tx.connection()).await?)
 }
 
-/// `SELECT count(*) FROM (…)`, which Diesel has no word for.
-#[derive(diesel::query_builder::QueryId)]
-struct Counted<Q>(Q);
+/// `SELECT CASE WHEN the model is searched with THEN count(*) END FROM (…)`, which Diesel has no
+/// word for.
+struct Counted<'a, Q> {
+    seen: Q,
+    model_id: &'a str,
+}
 
-impl<Q> diesel::query_builder::QueryFragment<diesel::pg::Pg> for Counted<Q>
+impl<Q> diesel::query_builder::QueryId for Counted<'_, Q> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Q> diesel::query_builder::QueryFragment<diesel::pg::Pg> for Counted<'_, Q>
 where
     Q: diesel::query_builder::QueryFragment<diesel::pg::Pg>,
 {
@@ -307,16 +328,17 @@ where
         &'b self,
         mut out: diesel::query_builder::AstPass<'_, 'b, diesel::pg::Pg>,
     ) -> QueryResult<()> {
-        out.unsafe_to_cache_prepared();
-        out.push_sql("SELECT count(*) FROM (");
-        self.0.walk_ast(out.reborrow())?;
-        out.push_sql(") counted");
+        out.push_sql("SELECT CASE WHEN is_active_model(");
+        out.push_bind_param::<Text, _>(self.model_id)?;
+        out.push_sql(") THEN (SELECT count(*) FROM (");
+        self.seen.walk_ast(out.reborrow())?;
+        out.push_sql(") seen) END");
         Ok(())
     }
 }
 
-impl<Q> diesel::query_builder::Query for Counted<Q> {
-    type SqlType = BigInt;
+impl<Q> diesel::query_builder::Query for Counted<'_, Q> {
+    type SqlType = Nullable<BigInt>;
 }
 
 /// What is to be near to what.
@@ -423,9 +445,15 @@ pub async fn notes(
                 .sql(")"),
             sql::<Nullable<Double>>("(SELECT -(x.terms <#> ")
                 .bind::<Nullable<SparseVectorType>, _>(sparse.map(|(s, _)| sparsevec(s)))
-                .sql(") FROM memory_expansions x WHERE x.memory_id = memories.id AND x.model_id = ")
+                .sql(
+                    ") FROM memory_expansions x WHERE x.memory_id = memories.id \
+                     AND x.model_id = ",
+                )
                 .bind::<Nullable<Text>, _>(sparse.map(|(_, model)| model))
-                .sql(")"),
+                // in a sub-select of its own: asked once, not for every note
+                .sql(" AND (SELECT is_active_sparse_model(")
+                .bind::<Nullable<Text>, _>(sparse.map(|(_, model)| model))
+                .sql(")))"),
         ))
         .load(tx.connection())
         .await?;
