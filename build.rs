@@ -6,6 +6,7 @@
 //! * every `{T}Envelope` becomes the one generic `Envelope<T>`;
 //! * enumerations become open ones, so that a value of a newer server is not an error;
 //! * the error responses become one, as they have one shape;
+//! * operations that answer with a stream of events go: `client/events.rs` reads them;
 //! * patterns and lengths go: they would turn every string into a type of its own. The server
 //!   checks them, and answers with everything that is wrong.
 
@@ -23,7 +24,7 @@ const CONSTRAINTS: [&str; 6] =
     ["pattern", "minLength", "maxLength", "maxItems", "minimum", "maximum"];
 
 /// Schemas with a type written by hand in `client/`: where it lives.
-const BY_HAND: [(&str, &str); 7] = [
+const BY_HAND: [(&str, &str); 9] = [
     ("ErrorEnvelope", "crate::envelope::ErrorEnvelope"),
     ("ErrorBody", "crate::envelope::ErrorBody"),
     ("ErrorDetails", "crate::envelope::ErrorDetails"),
@@ -31,6 +32,9 @@ const BY_HAND: [(&str, &str); 7] = [
     ("FieldError", "crate::FieldError"),
     ("PathStep", "crate::PathStep"),
     ("OpenApiDocument", "::serde_json::Value"),
+    // holds a secret, which must not show in `Debug` output
+    ("MintedKey", "crate::keys::MintedKey"),
+    ("MintedKeyData", "crate::keys::MintedKeyData"),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -40,6 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut document: Value = serde_json::from_str(&fs::read_to_string(SPEC)?)?;
     drop_constraints(&mut document);
     merge_errors(&mut document);
+    drop_event_streams(&mut document);
     let schemas = document["components"]["schemas"]
         .as_object()
         .ok_or("the OpenAPI document has no components.schemas")?
@@ -115,6 +120,24 @@ fn merge_errors(document: &mut Value) {
         if let Some(responses) = operation["responses"].as_object_mut() {
             responses.retain(|status, _| status.starts_with('2') || status.ends_with("XX"));
         }
+    }
+}
+
+/// Removes the operations that answer with server-sent events, and what describes such an event as
+/// a whole: progenitor knows answers that end.
+fn drop_event_streams(document: &mut Value) {
+    let mut events = Vec::new();
+    let paths = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
+    for methods in paths.filter_map(Value::as_object_mut) {
+        methods.retain(|_, operation| {
+            let schema = &operation["responses"]["200"]["content"]["text/event-stream"]["schema"];
+            events.extend(schema["$ref"].as_str().map(str::to_string));
+            schema.is_null()
+        });
+    }
+    let schemas = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut);
+    if let Some(schemas) = schemas {
+        schemas.retain(|name, _| !events.contains(&format!("#/components/schemas/{name}")));
     }
 }
 

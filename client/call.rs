@@ -110,7 +110,7 @@ impl Call {
     }
 
     /// A status that the API does not have; it may still be its error.
-    fn unexpected(&self) -> Error {
+    pub(crate) fn unexpected(&self) -> Error {
         let envelope = self.answer().and_then(|answer| serde_json::from_slice(&answer.body).ok());
         match envelope {
             Some(envelope) => self.refusal(envelope),
@@ -136,8 +136,29 @@ impl Call {
         parts.into()
     }
 
+    /// Reads an answer to its end, and keeps it.
+    pub(crate) async fn keep(
+        &self,
+        response: reqwest::Response,
+    ) -> reqwest::Result<http::Response<Bytes>> {
+        let (status, headers) = (response.status(), response.headers().clone());
+        let request_id =
+            headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).map(str::to_string);
+        let body = response.bytes().await?;
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(Answer {
+            status,
+            request_id,
+            retry_after: retry_after(&headers),
+            body: body.clone(),
+        });
+        let mut whole = http::Response::new(body);
+        *whole.status_mut() = status;
+        *whole.headers_mut() = headers;
+        Ok(whole)
+    }
+
     /// There was no answer.
-    fn transport(&self, cause: reqwest::Error) -> Error {
+    pub(crate) fn transport(&self, cause: reqwest::Error) -> Error {
         let server = cause
             .url()
             .map_or_else(|| "the server".into(), |url| url.origin().ascii_serialization());
@@ -188,7 +209,8 @@ impl ClientHooks<Call> for generated::Client {
         mut request: reqwest::Request,
         _: &OperationInfo,
     ) -> reqwest::Result<reqwest::Response> {
-        let Call { settings, answer } = self.inner();
+        let call = self.inner();
+        let settings = &call.settings;
         if let Some(authorization) = &settings.authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
@@ -212,19 +234,6 @@ impl ClientHooks<Call> for generated::Client {
             }
         };
 
-        let (status, headers) = (response.status(), response.headers().clone());
-        let request_id =
-            headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).map(str::to_string);
-        let body = response.bytes().await?;
-        *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(Answer {
-            status,
-            request_id,
-            retry_after: retry_after(&headers),
-            body: body.clone(),
-        });
-        let mut whole = http::Response::new(body);
-        *whole.status_mut() = status;
-        *whole.headers_mut() = headers;
-        Ok(whole.into())
+        Ok(call.keep(response).await?.into())
     }
 }

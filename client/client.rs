@@ -7,12 +7,14 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::{
-    Memory, Request, Sessions, Spaces,
+    Billing, Invitations, Keys, Members, Memory, Messages, Request, Sessions, SpaceMembers, Spaces,
     call::{Call, Settings, Sleep},
     generated,
+    invitations::InvitationAccept,
     retry::DEFAULT_MAX_RETRIES,
     system::{Health, Me, OpenApi, Ready},
 };
+use crate::{McpServers, SpaceMcps};
 
 /// Where the hosted service answers.
 pub const DEFAULT_BASE_URL: &str = "https://switchy.build/api";
@@ -76,14 +78,60 @@ impl Client {
         Spaces { client: self }
     }
 
+    /// Who is in the Space with this id.
+    pub fn space_members<'a>(&'a self, space_id: &'a str) -> SpaceMembers<'a> {
+        SpaceMembers { client: self, space: space_id }
+    }
+
+    /// The API keys of the organization.
+    pub fn keys(&self) -> Keys<'_> {
+        Keys { client: self }
+    }
+
     /// The sessions of the Space with this slug.
     pub fn sessions<'a>(&'a self, slug: &'a str) -> Sessions<'a> {
         Sessions { client: self, slug }
     }
 
+    /// The messages of the session with this id, in the Space with this slug.
+    pub fn messages<'a>(&'a self, slug: &'a str, session_id: &'a str) -> Messages<'a> {
+        Messages { client: self, slug, session_id }
+    }
+
     /// The notes that the key's user can see.
     pub fn memory(&self) -> Memory<'_> {
         Memory { client: self }
+    }
+
+    /// The integrations (MCP servers) of the organization.
+    pub fn mcp_servers(&self) -> McpServers<'_> {
+        McpServers { client: self }
+    }
+
+    /// The integrations of the Space with this slug.
+    pub fn space_mcps<'a>(&'a self, slug: &'a str) -> SpaceMcps<'a> {
+        SpaceMcps { client: self, slug }
+    }
+
+    /// The members of the organization with this id: the key's own, [`Client::me`] tells it.
+    pub fn members<'a>(&'a self, org_id: &'a str) -> Members<'a> {
+        Members { client: self, org_id }
+    }
+
+    /// The invitations into the organization with this id: the key's own.
+    pub fn invitations<'a>(&'a self, org_id: &'a str) -> Invitations<'a> {
+        Invitations { client: self, org_id }
+    }
+
+    /// Joins the organization that the invitation with this token leads into, whichever the key is
+    /// for. The key's user must be the one who was invited.
+    pub fn accept_invitation(&self, token: impl Into<SecretString>) -> Request<InvitationAccept> {
+        self.request(InvitationAccept { token: token.into(), idempotency_key: None })
+    }
+
+    /// Plan and credits of the key's organization.
+    pub fn billing(&self) -> Billing<'_> {
+        Billing { client: self }
     }
 
     /// The user, organization, role, scopes and Spaces of the key.
@@ -108,6 +156,14 @@ impl Client {
 
     pub(crate) fn request<O>(&self, operation: O) -> Request<O> {
         Request { client: self.clone(), operation }
+    }
+
+    pub(crate) fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// The generated client for one call.

@@ -21,9 +21,24 @@ pub async fn start() -> MockServer {
         "id": ID, "spaceId": ID, "title": "Postgres 18", "participantUserIds": [ID],
         "createdByUserId": ID, "createdAt": NOW
     });
+    let message = json!({
+        "id": ID, "sessionId": ID, "authorType": "USER", "authorUserId": ID,
+        "body": "Shall we go to Postgres 18?", "mentions": [], "createdAt": NOW
+    });
+    let events = format!(
+        "retry: 2000\nid: 1\n: connected\n\nid: 2\nevent: message.created\ndata: {}\n\n\
+         event: end\ndata: {}\n\n",
+        json!({ "message": message }),
+        json!({ "reason": "session_hidden", "message": "the session is not visible any more" })
+    );
     let note = json!({
         "id": ID, "organizationId": ID, "authorUserId": ID, "visibility": "ORG",
         "content": "Staging deploys happen on Tuesdays.", "tags": ["deploys"], "createdAt": NOW
+    });
+    let mcp_server = json!({
+        "id": ID, "organizationId": ID, "displayName": "Deploy tools", "mentionSlug": "deploys",
+        "endpointUrl": "https://mcp.example.com/mcp", "authType": "BEARER", "health": "UNKNOWN",
+        "lastCheckedAt": null, "createdAt": NOW
     });
     let me = json!({
         "user": { "id": ID, "email": "ada@example.com", "name": "Ada" },
@@ -31,8 +46,38 @@ pub async fn start() -> MockServer {
         "spaces": [{ "id": ID, "name": "Platform team", "slug": "platform-team", "role": "OWNER" }]
     });
 
+    let member = json!({
+        "userId": ID, "organizationId": ID, "role": "ADMIN", "email": "ada@example.com",
+        "name": "Ada", "joinedAt": NOW
+    });
+    let invitation = json!({
+        "id": ID, "organizationId": ID, "email": "grace@example.com", "role": "MEMBER",
+        "status": "PENDING", "expiresAt": NOW, "createdAt": NOW, "invitedByUserId": ID,
+        "delivery": "SENT"
+    });
+    let mut new_invitation = invitation.clone();
+    new_invitation["token"] = "inv_example".into();
+    let space_member = json!({
+        "userId": ID, "role": "MEMBER", "email": "ada@example.com", "name": "Ada", "joinedAt": NOW
+    });
+    let minted = json!({
+        "id": ID, "name": "Deploy bot", "prefix": "sk_live_4fQz", "scopes": ["memory:read"],
+        "userId": ID, "createdAt": NOW, "secret": "sk_live_4fQz…"
+    });
+    let balance = json!({
+        "organizationId": ID, "plan": "TEAM", "interval": "MONTHLY", "balance": 9500,
+        "monthlyAllotment": 9000, "topupBalance": 1000, "periodEnd": NOW, "pastDue": false,
+        "cancelAtPeriodEnd": false
+    });
+    let page = json!({ "url": "https://checkout.stripe.com/c/pay/cs_live_a1b2c3" });
+
     let server = MockServer::start().await;
     let answers = [
+        ("GET", "^/api/org/[^/]+/members$", 200, json!({ "members": [member] })),
+        ("PATCH", "^/api/org/[^/]+/members/[^/]+$", 200, json!({ "member": member })),
+        ("GET", "^/api/org/[^/]+/invitations$", 200, json!({ "invitations": [invitation] })),
+        ("POST", "^/api/org/[^/]+/invitations$", 201, json!({ "invitation": new_invitation })),
+        ("POST", "^/api/invitations/[^/]+/accept$", 200, json!({ "membership": member })),
         ("GET", "^/api/me$", 200, me),
         (
             "GET",
@@ -41,10 +86,45 @@ pub async fn start() -> MockServer {
             json!({ "projects": [space], "page": 1, "limit": 20, "total": 1 }),
         ),
         ("POST", "^/api/projects$", 201, json!({ "project": space })),
+        ("PATCH", "^/api/projects/[^/]+$", 200, json!({ "project": space })),
+        ("GET", "^/api/projects/[^/]+/members$", 200, json!({ "members": [space_member] })),
+        ("POST", "^/api/projects/[^/]+/members$", 201, json!({ "member": space_member })),
+        ("PATCH", "^/api/projects/[^/]+/members/[^/]+$", 200, json!({ "member": space_member })),
         ("POST", "^/api/spaces/[^/]+/sessions$", 201, json!({ "session": session })),
         ("PATCH", "^/api/spaces/[^/]+/sessions/[^/]+$", 200, json!({ "session": session })),
+        (
+            "GET",
+            "^/api/spaces/[^/]+/sessions/[^/]+/messages$",
+            200,
+            json!({ "messages": [message], "replyCount": {}, "reactions": {}, "total": 1 }),
+        ),
+        ("POST", "^/api/spaces/[^/]+/sessions/[^/]+/messages$", 201, json!({ "message": message })),
+        (
+            "POST",
+            "^/api/spaces/[^/]+/messages/[^/]+/reactions$",
+            201,
+            json!({ "reaction": { "messageId": ID, "emoji": "👍", "count": 1 } }),
+        ),
+        ("POST", "^/api/mcp/servers$", 201, json!({ "server": mcp_server })),
+        (
+            "POST",
+            "^/api/mcp/servers/[^/]+/test-connection$",
+            200,
+            json!({
+                "ok": true, "health": "HEALTHY", "latencyMs": 87, "error": null,
+                "serverInfo": { "name": "deploys", "version": "1.2.0",
+                    "protocolVersion": "2025-11-25" },
+                "toolCount": 3
+            }),
+        ),
         ("GET", "^/api/memory$", 200, json!({ "memories": [note], "total": 1 })),
+        ("GET", "^/api/billing/credits$", 200, json!({ "balance": balance })),
+        ("POST", "^/api/billing/(checkout|topup|portal)$", 200, page),
         ("POST", "^/api/memory$", 201, json!({ "memory": note })),
+        ("POST", "^/api/memory/batch$", 201, json!({ "memories": [note, note] })),
+        ("PATCH", "^/api/memory/[^/]+$", 200, json!({ "memory": note })),
+        ("POST", "^/api/keys$", 201, json!({ "key": minted })),
+        ("POST", "^/api/keys/[^/]+/rotate$", 200, json!({ "key": minted })),
         (
             "POST",
             "^/api/memory/search$",
@@ -59,7 +139,12 @@ pub async fn start() -> MockServer {
             .mount(&server)
             .await;
     }
+    Mock::given(path_regex("^/api/spaces/[^/]+/sessions/[^/]+/events$"))
+        .respond_with(ResponseTemplate::new(200).set_body_raw(events, "text/event-stream"))
+        .mount(&server)
+        .await;
     Mock::given(method("DELETE")).respond_with(ResponseTemplate::new(204)).mount(&server).await;
+    Mock::given(method("PUT")).respond_with(ResponseTemplate::new(204)).mount(&server).await;
     Mock::given(path("/api/projects/nobody"))
         .respond_with(ResponseTemplate::new(404).set_body_json(json!({
             "success": false,

@@ -64,6 +64,66 @@ impl Memory<'_> {
         self.client.request(MemoryCreate { body, idempotency_key: None })
     }
 
+    /// One note, by its id.
+    pub fn view(&self, id: impl Into<String>) -> Request<MemoryView> {
+        self.client.request(MemoryView { id: id.into() })
+    }
+
+    /// Changes a note of one's own; what is not set stays.
+    ///
+    /// ```
+    /// # mod doc_server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/client/doc_server.rs")); }
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (_server, client) = doc_server::client().await?;
+    /// # let id = "cmo5w1c2t8zq4k7n3x9b6d0fh";
+    /// use switchy::types::Visibility;
+    ///
+    /// client.memory().update(id).visibility(Visibility::Org).tags(["deploys"]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn update(&self, id: impl Into<String>) -> Request<MemoryUpdate> {
+        let body = types::MemoryUpdate {
+            content: None,
+            tags: None,
+            source_url: None,
+            visibility: None,
+            space_id: None,
+        };
+        self.client.request(MemoryUpdate { id: id.into(), body })
+    }
+
+    /// Writes 1 to 100 notes, all or none, which counts as one write. What comes back is in the
+    /// order given; what is wrong with one is at `memories[3].content`.
+    ///
+    /// ```
+    /// # mod doc_server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/client/doc_server.rs")); }
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (_server, client) = doc_server::client().await?;
+    /// use switchy::types::{MemoryCreate, Visibility};
+    ///
+    /// let note = |content: &str| MemoryCreate {
+    ///     content: content.into(),
+    ///     visibility: Visibility::Private,
+    ///     space_id: None,
+    ///     tags: None,
+    ///     source_url: None,
+    /// };
+    /// let written = client.memory().create_batch([note("Buy milk."), note("Call Grace.")]).await?;
+    /// # assert!(!written.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn create_batch(
+        &self,
+        notes: impl IntoIterator<Item = types::MemoryCreate>,
+    ) -> Request<MemoryBatch> {
+        let body = types::MemoryBatch { memories: notes.into_iter().collect() };
+        self.client.request(MemoryBatch { body, idempotency_key: None })
+    }
+
     /// Deletes a note for good.
     pub fn delete(&self, id: impl Into<String>) -> Request<MemoryDelete> {
         self.client.request(MemoryDelete { id: id.into() })
@@ -207,6 +267,93 @@ impl Run for MemoryCreate {
         let key = idempotency_key(self.idempotency_key);
         let answer = api.memory_create().idempotency_key(key).body(self.body).send().await?;
         Ok(answer.into_inner().data.memory)
+    }
+}
+
+/// `GET /memory/{memoryId}`: see [`Memory::view`].
+#[derive(Clone, Debug)]
+pub struct MemoryView {
+    id: String,
+}
+
+impl Run for MemoryView {
+    type Data = types::Memory;
+
+    async fn run(self, api: &generated::Client) -> Result<Self::Data, Failure<ErrorEnvelope>> {
+        Ok(api.memory_view().memory_id(self.id).send().await?.into_inner().data.memory)
+    }
+}
+
+/// `PATCH /memory/{memoryId}`: see [`Memory::update`].
+#[derive(Clone, Debug)]
+pub struct MemoryUpdate {
+    id: String,
+    body: types::MemoryUpdate,
+}
+
+impl Request<MemoryUpdate> {
+    /// What it says now: 1 to 10,000 characters.
+    pub fn content(mut self, content: impl Into<String>) -> Self {
+        self.operation.body.content = Some(content.into());
+        self
+    }
+
+    /// All of its tags from now on: at most 20, of 1 to 50 characters each; none clear them.
+    pub fn tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        self.operation.body.tags = Some(tags.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Where it comes from: an http or https URL; an empty text clears it.
+    pub fn source_url(mut self, url: impl Into<String>) -> Self {
+        self.operation.body.source_url = Some(url.into());
+        self
+    }
+
+    /// Who sees it from now on; `SPACE` needs [`space`](Request::space) too.
+    pub fn visibility(mut self, visibility: Visibility) -> Self {
+        self.operation.body.visibility = Some(visibility);
+        self
+    }
+
+    /// The id of the Space that it belongs to from now on.
+    pub fn space(mut self, id: impl Into<String>) -> Self {
+        self.operation.body.space_id = Some(id.into());
+        self
+    }
+}
+
+impl Run for MemoryUpdate {
+    type Data = types::Memory;
+
+    async fn run(self, api: &generated::Client) -> Result<Self::Data, Failure<ErrorEnvelope>> {
+        let request = api.memory_update().memory_id(self.id).body(self.body);
+        Ok(request.send().await?.into_inner().data.memory)
+    }
+}
+
+/// `POST /memory/batch`: see [`Memory::create_batch`].
+#[derive(Clone, Debug)]
+pub struct MemoryBatch {
+    body: types::MemoryBatch,
+    idempotency_key: Option<String>,
+}
+
+impl Request<MemoryBatch> {
+    /// Makes the call safe to repeat for 24 hours. A new UUID otherwise, for this call alone.
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.operation.idempotency_key = Some(key.into());
+        self
+    }
+}
+
+impl Run for MemoryBatch {
+    type Data = Vec<types::Memory>;
+
+    async fn run(self, api: &generated::Client) -> Result<Self::Data, Failure<ErrorEnvelope>> {
+        let key = idempotency_key(self.idempotency_key);
+        let answer = api.memory_batch().idempotency_key(key).body(self.body).send().await?;
+        Ok(answer.into_inner().data.memories)
     }
 }
 

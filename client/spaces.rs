@@ -52,6 +52,31 @@ impl Spaces<'_> {
     pub fn view(&self, id: impl Into<String>) -> Request<SpaceView> {
         self.client.request(SpaceView { id: id.into() })
     }
+
+    /// Changes a Space; what is not set stays. Its slug never changes.
+    ///
+    /// ```
+    /// # mod doc_server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/client/doc_server.rs")); }
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (_server, client) = doc_server::client().await?;
+    /// let space = client.spaces().create("Platform team").await?;
+    /// client.spaces().update(&space.id).description("Everything that runs").await?;
+    /// client.spaces().archive(space.id).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn update(&self, id: impl Into<String>) -> Request<SpaceUpdate> {
+        let body =
+            types::SpaceUpdate { name: None, description: None, tags: None, default_model: None };
+        self.client.request(SpaceUpdate { id: id.into(), body })
+    }
+
+    /// Archives a Space: nobody sees it any more, nor its sessions and notes, and its slug stays
+    /// taken.
+    pub fn archive(&self, id: impl Into<String>) -> Request<SpaceArchive> {
+        self.client.request(SpaceArchive { id: id.into() })
+    }
 }
 
 /// `GET /projects`: see [`Spaces::list`].
@@ -160,5 +185,62 @@ impl Run for SpaceView {
 
     async fn run(self, api: &generated::Client) -> Result<Self::Data, Failure<ErrorEnvelope>> {
         Ok(api.space_view().project_id(self.id).send().await?.into_inner().data.project)
+    }
+}
+
+/// `PATCH /projects/{projectId}`: see [`Spaces::update`].
+#[derive(Clone, Debug)]
+pub struct SpaceUpdate {
+    id: String,
+    body: types::SpaceUpdate,
+}
+
+impl Request<SpaceUpdate> {
+    /// The new name: 1 to 100 characters.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.operation.body.name = Some(name.into());
+        self
+    }
+
+    /// What it is for now: at most 1,000 characters; an empty text clears it.
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.operation.body.description = Some(description.into());
+        self
+    }
+
+    /// All of its tags from now on: at most 20, of 1 to 50 characters each; none clear them.
+    pub fn tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        self.operation.body.tags = Some(tags.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The model that new sessions use unless they name one; an empty text clears it.
+    pub fn default_model(mut self, model: impl Into<String>) -> Self {
+        self.operation.body.default_model = Some(model.into());
+        self
+    }
+}
+
+impl Run for SpaceUpdate {
+    type Data = types::Space;
+
+    async fn run(self, api: &generated::Client) -> Result<Self::Data, Failure<ErrorEnvelope>> {
+        let request = api.space_update().project_id(self.id).body(self.body);
+        Ok(request.send().await?.into_inner().data.project)
+    }
+}
+
+/// `DELETE /projects/{projectId}`: see [`Spaces::archive`].
+#[derive(Clone, Debug)]
+pub struct SpaceArchive {
+    id: String,
+}
+
+impl Run for SpaceArchive {
+    type Data = ();
+
+    async fn run(self, api: &generated::Client) -> Result<Self::Data, Failure<ErrorEnvelope>> {
+        api.space_archive().project_id(self.id).send().await?;
+        Ok(())
     }
 }

@@ -13,7 +13,10 @@ use wiremock::{
     matchers::{header, method, path, query_param},
 };
 
-use crate::{Client, ErrorCode, PathStep, types::Visibility};
+use crate::{
+    Client, ErrorCode, EventKind, PathStep,
+    types::{self, Visibility},
+};
 
 const KEY: &str = "sk_live_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLM";
 const ID: &str = "cmo5w1c2t8zq4k7n3x9b6d0fh";
@@ -295,4 +298,123 @@ fn refuses_base_urls_that_cannot_be_meant() {
     }
     let client = Client::new("https://switchy.example/api/", KEY).expect("fine");
     assert_eq!(client.base_url(), "https://switchy.example/api");
+}
+
+fn message(id: &str) -> Value {
+    json!({
+        "id": id, "sessionId": ID, "authorType": "USER", "authorUserId": ID, "body": "hello",
+        "mentions": [], "createdAt": NOW
+    })
+}
+
+fn posted(number: u32) -> String {
+    let data = json!({ "message": message(&number.to_string()) });
+    format!("id: {number}\nevent: message.created\ndata: {data}\n\n")
+}
+
+fn ended(reason: &str) -> String {
+    format!("event: end\ndata: {}\n\n", json!({ "reason": reason, "message": "over" }))
+}
+
+fn stream_of(blocks: &str) -> ResponseTemplate {
+    stream_after(1, blocks)
+}
+
+/// A server begins with the number after which it goes on.
+fn stream_after(number: u32, blocks: &str) -> ResponseTemplate {
+    let body = format!("retry: 1000\nid: {number}\n: connected\n\n{blocks}");
+    ResponseTemplate::new(200).set_body_raw(body, "text/event-stream")
+}
+
+#[tokio::test]
+async fn events_go_on_after_the_last_one_when_the_connection_breaks() {
+    let server = MockServer::start().await;
+    let route = format!("/api/spaces/team/sessions/{ID}/events");
+    let at = || Mock::given(method("GET")).and(path(&route));
+    let key = format!("Bearer {KEY}");
+    at().and(header("last-event-id", "3"))
+        .respond_with(stream_after(3, &ended("shutdown")))
+        .up_to_n_times(1)
+        .mount(&server)
+        .await;
+    at().and(header("last-event-id", "3"))
+        .respond_with(stream_after(3, &(posted(4) + &ended("not_a_member"))))
+        .mount(&server)
+        .await;
+    at().and(header("authorization", key))
+        .respond_with(stream_of(&(posted(2) + &posted(3) + "id: 4\nevent: message.created\n")))
+        .with_priority(9)
+        .mount(&server)
+        .await;
+    let (client, waits) = client(&server);
+    let events: Vec<_> =
+        client.messages("team", ID).events().stream().try_collect().await.expect("to the end");
+    let ids: Vec<_> = events.iter().filter_map(|event| event.id.as_deref()).collect();
+    assert_eq!(ids, ["2", "3", "4", "4"], "none twice, none lost");
+    assert_eq!(events[2].kind, EventKind::MessageCreated(Box::new(from(message("4")))));
+    assert_eq!(events[3].kind, EventKind::End(types::EndReason::NotAMember));
+    assert_eq!(server.received_requests().await.expect("recorded").len(), 3);
+    let second = Duration::from_secs(1);
+    assert_eq!(*waits.lock().expect("no panic"), [second, second * 2], "as the server asks");
+}
+
+fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).expect("a resource")
+}
+
+#[tokio::test]
+async fn events_are_not_waited_for_without_an_end() {
+    let server = MockServer::start().await;
+    answer(&server, "GET", stream_of(&posted(2)), 1).await;
+    answer(&server, "GET", failure(503, "INTERNAL_ERROR", json!({})), 99).await;
+    let (client, waits) = client(&server);
+    let mut events = client.messages("team", ID).events();
+    let first = events.next().await.expect("an event").expect("an event");
+    assert_eq!(first.id.as_deref(), Some("2"));
+    let error = events.next().await.expect_err("always busy");
+    assert_eq!(error.status().map(|status| status.as_u16()), Some(503));
+    let seconds: Vec<_> = waits.lock().expect("no panic").iter().map(Duration::as_secs).collect();
+    assert_eq!(seconds, [1, 2, 4, 8, 16, 30, 30, 30]);
+    assert_eq!(events.last_event_id(), Some("2"), "who tries again resumes");
+}
+
+#[tokio::test]
+async fn events_that_may_not_be_followed_are_an_error_at_once() {
+    for (status, code) in [(401, ErrorCode::Auth), (404, ErrorCode::NotFound)] {
+        let server = MockServer::start().await;
+        answer(&server, "GET", failure(status, code.as_str(), json!({})), 9).await;
+        let (client, waits) = client(&server);
+        let error = client.messages("team", ID).events().connect().await.expect_err("refused");
+        assert_eq!(error.code(), &code);
+        assert_eq!(error.request_id(), Some("r-2"));
+        assert!(waits.lock().expect("no panic").is_empty());
+    }
+    let server = MockServer::start().await;
+    let page = ResponseTemplate::new(200).set_body_string("<html>");
+    answer(&server, "GET", page, 9).await;
+    let (client, _) = client(&server);
+    let error = client.messages("team", ID).events().connect().await.expect_err("not the API");
+    assert_eq!(error.code(), &ErrorCode::MalformedResponse);
+
+    let nobody = Client::new("http://127.0.0.1:1/api", KEY).expect("a client");
+    let error = nobody.messages("team", ID).events().connect().await.expect_err("nobody there");
+    assert_eq!(error.code(), &ErrorCode::Transport, "the first connection is tried once");
+}
+
+#[tokio::test]
+async fn events_of_a_newer_server_are_kept_and_what_is_no_event_is_named() {
+    let server = MockServer::start().await;
+    let blocks = "id: 2\nevent: session.painted\ndata: {\"colour\": \"red\"}\n\n\
+                  id: 9\nevent: reset\ndata: {\"message\": \"read again\"}\n\n\
+                  id: 10\nevent: message.created\ndata: {\"message\": 7}\n\n";
+    answer(&server, "GET", stream_of(blocks), 1).await;
+    let (client, _) = client(&server);
+    let mut events = client.messages("team", ID).events();
+    let newer = events.next().await.expect("an event").expect("an event");
+    assert_eq!((newer.name.as_str(), &newer.kind), ("session.painted", &EventKind::Other));
+    assert_eq!(newer.data["colour"], "red");
+    let reset = events.next().await.expect("an event").expect("an event");
+    assert_eq!((reset.kind, reset.id.as_deref()), (EventKind::Reset, Some("9")));
+    let error = events.next().await.expect_err("no message");
+    assert_eq!(error.code(), &ErrorCode::MalformedResponse);
 }

@@ -15,18 +15,55 @@ use switchy_server::search::embedder::Embedder;
 
 /// What a key must be allowed to do for each operation; `None`: any key will do.
 const SCOPES: &[(&str, Option<Scope>)] = &[
+    ("invitation_accept", Some(Scope::OrgWrite)),
+    ("invitation_create", Some(Scope::OrgWrite)),
+    ("invitation_list", Some(Scope::OrgRead)),
+    ("invitation_revoke", Some(Scope::OrgWrite)),
+    ("billing_checkout", Some(Scope::BillingWrite)),
+    ("billing_portal", Some(Scope::BillingWrite)),
+    ("billing_topup", Some(Scope::BillingWrite)),
+    ("credit_balance", Some(Scope::BillingRead)),
+    ("mcp_server_create", Some(Scope::McpServersWrite)),
+    ("mcp_server_delete", Some(Scope::McpServersWrite)),
+    ("mcp_server_list", Some(Scope::McpServersRead)),
+    ("mcp_server_test", Some(Scope::McpServersWrite)),
+    ("space_mcp_bind", Some(Scope::McpServersWrite)),
+    ("space_mcp_list", Some(Scope::McpServersRead)),
+    ("space_mcp_unbind", Some(Scope::McpServersWrite)),
     ("me", None),
+    ("member_list", Some(Scope::OrgRead)),
+    ("member_remove", Some(Scope::OrgWrite)),
+    ("member_update", Some(Scope::OrgWrite)),
+    ("key_create", Some(Scope::KeysWrite)),
+    ("key_list", Some(Scope::KeysRead)),
+    ("key_revoke", Some(Scope::KeysWrite)),
+    ("key_rotate", Some(Scope::KeysWrite)),
+    ("me", None),
+    ("memory_batch", Some(Scope::MemoryWrite)),
     ("memory_create", Some(Scope::MemoryWrite)),
     ("memory_delete", Some(Scope::MemoryWrite)),
     ("memory_list", Some(Scope::MemoryRead)),
     ("memory_search", Some(Scope::MemoryRead)),
+    ("message_list", Some(Scope::MessagesRead)),
+    ("message_send", Some(Scope::MessagesWrite)),
+    ("reaction_add", Some(Scope::MessagesWrite)),
+    ("reaction_remove", Some(Scope::MessagesWrite)),
+    ("memory_update", Some(Scope::MemoryWrite)),
+    ("memory_view", Some(Scope::MemoryRead)),
     ("session_archive", Some(Scope::SessionsWrite)),
     ("session_create", Some(Scope::SessionsWrite)),
+    ("session_events", Some(Scope::MessagesRead)),
     ("session_list", Some(Scope::SessionsRead)),
     ("session_update", Some(Scope::SessionsWrite)),
     ("session_view", Some(Scope::SessionsRead)),
+    ("space_archive", Some(Scope::SpacesWrite)),
     ("space_create", Some(Scope::SpacesWrite)),
     ("space_list", Some(Scope::SpacesRead)),
+    ("space_member_add", Some(Scope::SpacesWrite)),
+    ("space_member_list", Some(Scope::SpacesRead)),
+    ("space_member_remove", Some(Scope::SpacesWrite)),
+    ("space_member_update", Some(Scope::SpacesWrite)),
+    ("space_update", Some(Scope::SpacesWrite)),
     ("space_view", Some(Scope::SpacesRead)),
 ];
 
@@ -54,7 +91,8 @@ fn every_operation_of_the_document_is_in_the_table_and_no_other() {
     assert_eq!(documented, listed, "add the operation and its scope to SCOPES");
     let public: BTreeSet<String> =
         operations().into_iter().filter(|o| o.public).map(|o| o.id).collect();
-    assert_eq!(public, ["health", "openapi", "ready"].map(str::to_owned).into());
+    let expected = ["health", "openapi", "ready", "stripe_webhook"];
+    assert_eq!(public, expected.map(str::to_owned).into());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,6 +104,9 @@ async fn no_operation_answers_a_stranger_whatever_the_body() {
         let request = || {
             stranger.request(operation.method.clone(), &operation.path(stranger.org_id.as_str()))
         };
+        if operation.id == "stripe_webhook" {
+            continue; // proves itself by a signature: see the tests of billing
+        }
         if operation.public {
             assert_eq!(Answer::of(request()).await.status, 200, "{}", operation.id);
             continue;

@@ -213,10 +213,11 @@ async fn another_method_is_405_and_told_which_ones_there_are() {
     for (method, target, allow) in [
         ("PATCH", "/api/projects", "GET, HEAD, POST"),
         ("DELETE", "/api/me", "GET, HEAD"),
-        ("PUT", "/api/projects/cmwrb765dyilgw7qrns9ban7u", "GET, HEAD"),
+        ("PUT", "/api/projects/cmwrb765dyilgw7qrns9ban7u", "DELETE, GET, HEAD, PATCH"),
         // two routers know this path: what both allow is told
-        ("GET", "/api/memory/search", "DELETE, POST"),
-        ("HEAD", "/api/memory/search", "DELETE, POST"),
+        ("PUT", "/api/memory/search", "DELETE, GET, HEAD, PATCH, POST"),
+        ("PUT", "/api/memory/batch", "DELETE, GET, HEAD, PATCH, POST"),
+        ("HEAD", "/api/projects/cmwrb765dyilgw7qrns9ban7u/members/x", "DELETE, PATCH"),
         ("OPTIONS", "/api/projects", "GET, HEAD, POST"),
         ("TRACE", "/api/projects", "GET, HEAD, POST"),
         ("CONNECT", "/api/projects", "GET, HEAD, POST"),

@@ -155,11 +155,15 @@ impl World {
     async fn settle(&self, server: &Server) {
         let sql = server.sql().await;
         for space in &self.spaces {
-            let gone = "DELETE FROM space_members WHERE space_id = $1";
-            sql.execute(gone, &[&space.id]).await.expect("dismissed");
+            // who stays does not leave: that would take him out of the sessions
+            let kept = space.members.keys().map(|p| self.people[*p].caller.user_id.as_str());
+            let kept: Vec<&str> = kept.collect();
+            let gone = "DELETE FROM space_members WHERE space_id = $1 AND user_id <> ALL ($2)";
+            sql.execute(gone, &[&space.id, &kept]).await.expect("dismissed");
             for (person, role) in &space.members {
                 let insert = "INSERT INTO space_members (org_id, space_id, user_id, role) \
-                              VALUES ($1, $2, $3, $4)";
+                              VALUES ($1, $2, $3, $4) \
+                              ON CONFLICT (space_id, user_id) DO UPDATE SET role = excluded.role";
                 let user = self.people[*person].caller.user_id.as_str();
                 let org = self.orgs[space.org].id.as_str();
                 sql.execute(insert, &[&org, &space.id, &user, role]).await.expect("admitted");
@@ -264,6 +268,16 @@ impl World {
             let status = self.space_status(person, number);
             let answer = caller.get(&format!("/projects/{}", space.id)).await;
             assert_eq!(answer.status, status, "{who} in {}: {}", space.slug, answer.text);
+            let answer = caller.get(&format!("/projects/{}/members", space.id)).await;
+            assert_eq!(answer.status, status, "{who} in {}: {}", space.slug, answer.text);
+            if status == 200 {
+                let listed = answer.data(200);
+                let listed: BTreeSet<&str> =
+                    each(&listed["members"], "userId").into_iter().collect();
+                let there = space.members.keys();
+                let there = there.map(|p| self.people[*p].caller.user_id.as_str());
+                assert_eq!(listed, there.collect(), "{who} in {}", space.slug);
+            }
             for session in &self.sessions {
                 let path = format!("/spaces/{}/sessions/{}", space.slug, session.id);
                 let here = session.space == number && self.sees_session(person, session);
@@ -276,6 +290,14 @@ impl World {
             let before = caller.get(&format!("/memory?before={}", note.id)).await;
             let status = if self.sees_note(person, note) { 200 } else { 404 };
             assert_eq!(before.status, status, "{who}: {}", before.text);
+            let path = format!("/memory/{}", note.id);
+            let viewed = caller.get(&path).await;
+            assert_eq!(viewed.status, status, "{who}: {}", viewed.text);
+            if person != note.author {
+                let status = if status == 200 { 403 } else { 404 };
+                let answer = caller.patch(&path, json!({ "visibility": "ORG" })).await;
+                assert_eq!(answer.status, status, "{who}: {}", answer.text);
+            }
             if !self.deletes_note(person, note) {
                 let status = if self.sees_note(person, note) { 403 } else { 404 };
                 let answer = caller.delete(&format!("/memory/{}", note.id)).await;
@@ -408,7 +430,10 @@ async fn everybody_sees_exactly_what_the_rules_say_before_and_after_memberships_
 }
 
 /// Tables with rows of tenants.
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 17] = [
+    "messages",
+    "message_reactions",
+    "session_events",
     "orgs",
     "users",
     "members",
@@ -418,6 +443,8 @@ const TABLES: [&str; 12] = [
     "session_participants",
     "api_keys",
     "idempotency_keys",
+    "invitations",
+    "invitation_mails",
     "memories",
     "memory_embeddings",
     "memory_expansions",
@@ -444,7 +471,7 @@ async fn the_predicates_hold_without_row_level_security() {
 }
 
 /// A connection with the rights of a request, of a person or of nobody.
-async fn as_app(server: &Server, caller: Option<&Caller>) -> tokio_postgres::Client {
+pub(crate) async fn as_app(server: &Server, caller: Option<&Caller>) -> tokio_postgres::Client {
     let client = server.sql().await;
     client.batch_execute("SET ROLE switchy_app").await.expect("the role");
     if let Some(caller) = caller {
@@ -490,8 +517,10 @@ async fn row_level_security_holds_without_the_predicates() {
             assert_eq!(&shown - &kept, seen, "{who} in {table}");
         }
         for query in [EVERYWHERE, "note", "zulu notes of the 3"] {
-            let sql =
-                format!("SELECT memory_id FROM lexical_candidates('{query}', NULL, 1000, 64)");
+            let sql = format!(
+                "SELECT memory_id FROM lexical_candidates('{query}', 1000, 64, 1000, NULL, \
+                 NULL, NULL, NULL, NULL, NULL)"
+            );
             assert_eq!(column(&app, &sql).await, seen, "{who}: {query}");
         }
 
@@ -513,6 +542,15 @@ async fn row_level_security_holds_without_the_predicates() {
         assert_eq!(column(&app, "SELECT user_id FROM members").await, people, "{who}");
         assert_eq!(column(&app, "SELECT id FROM orgs").await, set([org]), "{who}");
         assert_eq!(column(&app, "SELECT org_id FROM api_keys").await, set([org]), "{who}");
+        // a MEMBER knows of his own keys alone
+        let users = match person.role {
+            OrgRole::Member => set([person.caller.user_id.as_str()]),
+            OrgRole::Owner | OrgRole::Admin => {
+                let people = world.people.iter().filter(|p| p.org == person.org);
+                set(people.map(|p| p.caller.user_id.as_str()))
+            }
+        };
+        assert_eq!(column(&app, "SELECT user_id FROM api_keys").await, users, "{who}");
 
         let answers = app.query("SELECT body FROM idempotency_keys", &[]).await.expect("read");
         assert_eq!(answers.len(), 1, "{who} sees his own answers alone");
@@ -535,7 +573,8 @@ async fn a_transaction_that_forgot_its_caller_sees_nothing() {
         assert_eq!(count, 0, "{table}");
     }
     for (client, expected) in [(&nobody, 0), (&half, 5)] {
-        let sql = "SELECT count(*) FROM lexical_candidates('zulu', NULL, 1000, 64)";
+        let sql = "SELECT count(*) FROM lexical_candidates('zulu', 1000, 64, 1000, NULL, NULL, \
+                   NULL, NULL, NULL, NULL)";
         let count: i64 = client.query_one(sql, &[]).await.expect("read").get(0);
         assert_eq!(count, expected, "of the organization nothing but its ORG notes");
     }
@@ -553,8 +592,24 @@ async fn the_app_role_reads_no_secrets_and_changes_no_accounts() {
         "SELECT * FROM api_keys",
         "DELETE FROM api_keys",
         "UPDATE api_keys SET scopes = '{act_on_behalf}'",
-        "UPDATE members SET role = 'OWNER'",
-        "DELETE FROM members",
+        "UPDATE members SET user_id = 'x'",
+        "UPDATE members SET org_id = 'x'",
+        "INSERT INTO members (org_id, user_id, role) VALUES ('x', 'x', 'OWNER')",
+        "SELECT digest FROM invitations",
+        "UPDATE invitations SET role = 'ADMIN'",
+        "UPDATE invitations SET expires_at = 'infinity'",
+        "UPDATE invitations SET email = 'x'",
+        "DELETE FROM invitations",
+        "SELECT nonce FROM invitation_mails",
+        "UPDATE invitation_mails SET next_attempt_at = now()",
+        "DELETE FROM invitation_mails",
+        "UPDATE api_keys SET digest = 'x'",
+        "UPDATE api_keys SET user_id = 'x'",
+        "UPDATE api_keys SET expires_at = NULL",
+        "UPDATE spaces SET slug = 'x'",
+        "UPDATE spaces SET created_by_user_id = 'x'",
+        "UPDATE space_members SET user_id = 'x'",
+        "UPDATE space_members SET space_id = 'x'",
         "UPDATE users SET email = 'x'",
         "UPDATE orgs SET slug = 'x'",
         "DELETE FROM spaces",
@@ -674,6 +729,121 @@ async fn the_app_role_writes_nothing_that_its_caller_may_not() {
         app.execute(sql, &[&mine, &value]).await.expect_err(sql);
     }
     assert_eq!(fingerprint().await, before);
+}
+
+#[tokio::test]
+async fn the_app_role_changes_no_note_but_the_callers_own() {
+    let server = Server::start().await;
+    let world = world(&server).await;
+    let denied = |refused: Result<u64, tokio_postgres::Error>, what: &str| {
+        let denied = tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE;
+        assert_eq!(refused.expect_err(what).code(), Some(&denied), "{what}");
+    };
+    for (number, person) in world.people.iter().enumerate() {
+        let app = as_app(&server, Some(&person.caller)).await;
+        app.batch_execute("BEGIN").await.expect("begun");
+        let who = &person.caller.email;
+        for note in &world.notes {
+            // what he sees, he may still not change: nothing that this undoes may have been done
+            app.batch_execute("SAVEPOINT before").await.expect("saved");
+            let own = world.sees_note(number, note) && note.author == number;
+            let viewer = match note.sight {
+                Sight::Space(space) => world.spaces[space].members.get(&number) == Some(&"VIEWER"),
+                _ => false,
+            };
+            for (sql, may) in [
+                ("DELETE FROM memory_expansions WHERE memory_id = $1", own),
+                ("UPDATE memory_embeddings SET starts_at = 0 WHERE memory_id = $1", own),
+                ("DELETE FROM memory_embeddings WHERE memory_id = $1", own),
+                ("DELETE FROM memories WHERE id = $1", world.deletes_note(number, note)),
+            ] {
+                let rows = app.execute(sql, &[&note.id]).await.expect(sql);
+                assert_eq!(rows > 0, may, "{who}: {sql}: {:?} of {}", note.sight, note.author);
+                app.batch_execute("ROLLBACK TO SAVEPOINT before").await.expect("undone");
+            }
+            let sql = "UPDATE memories SET content = 'x' WHERE id = $1";
+            let rows = app.execute(sql, &[&note.id]).await;
+            match (own, viewer) {
+                // nor may he write where he only reads, not even what is his
+                (true, true) => denied(rows, who),
+                _ => assert_eq!(rows.expect(sql), u64::from(own), "{who}: {:?}", note.sight),
+            }
+            app.batch_execute("ROLLBACK TO SAVEPOINT before").await.expect("undone");
+        }
+    }
+    // a VIEWER writes no note in his Space
+    let (eve, team) = (&world.people[5].caller, world.spaces[0].id.as_str());
+    let app = as_app(&server, Some(eve)).await;
+    let note = "INSERT INTO memories (id, org_id, author_user_id, visibility, space_id, content) \
+                VALUES ('c9', $1, $2, 'SPACE', $3, 'x')";
+    let (org, me) = (eve.org_id.as_str(), eve.user_id.as_str());
+    denied(app.execute(note, &[&org, &me, &team]).await, "inserted");
+    let mine = world.notes.iter().find(|n| n.author == 5 && n.sight == Sight::Private);
+    let there = "UPDATE memories SET visibility = 'SPACE', space_id = $2 WHERE id = $1";
+    denied(app.execute(there, &[&mine.expect("one").id, &team]).await, "moved");
+    let vectors = "INSERT INTO memory_embeddings (memory_id, model_id, passage, org_id, \
+                   author_user_id, visibility, space_id, starts_at, ends_at, embedding) \
+                   SELECT memory_id, 'x', passage, org_id, $1, 'SPACE', $2, 0, 0, embedding \
+                   FROM memory_embeddings WHERE author_user_id = $1 LIMIT 1";
+    denied(app.execute(vectors, &[&me, &team]).await, "embedded");
+    // nor does he change the Space; who edits it does
+    let rename = "UPDATE spaces SET name = 'x' WHERE id = $1";
+    assert_eq!(app.execute(rename, &[&team]).await.expect(rename), 0);
+    let ada = as_app(&server, Some(&world.people[3].caller)).await;
+    assert_eq!(ada.execute(rename, &[&team]).await.expect(rename), 1);
+    // whoever leaves is out of the sessions, by whatever way he left
+    let gone = "DELETE FROM space_members WHERE space_id = $1 AND user_id = $2";
+    assert_eq!(app.execute(gone, &[&team, &me]).await.expect(gone), 1);
+    let left = "SELECT count(*) FROM session_participants p JOIN sessions s ON s.id = p.session_id \
+                WHERE s.space_id = $1 AND p.user_id = $2";
+    let left = server.sql().await.query_one(left, &[&team, &me]).await.expect("counted");
+    assert_eq!(left.get::<_, i64>(0), 0);
+}
+
+#[tokio::test]
+async fn the_app_role_mints_for_its_caller_and_revokes_what_he_may() {
+    let server = Server::with(without_model()).await;
+    let world = world(&server).await;
+    let acme: Vec<&Person> = world.people.iter().filter(|p| p.org == 0).collect();
+    for caller in &acme {
+        let app = as_app(&server, Some(&caller.caller)).await;
+        let who = &caller.caller.email;
+        let manages = caller.role != OrgRole::Member;
+        app.batch_execute("BEGIN; SAVEPOINT before").await.expect("begun");
+        for person in &world.people {
+            let own = person.caller.user_id == caller.caller.user_id;
+            let (org, user) = (person.caller.org_id.as_str(), person.caller.user_id.as_str());
+            let mint = "INSERT INTO api_keys (id, org_id, user_id, name, prefix, digest, scopes) \
+                        VALUES ('c9', $1, $2, 'x', 'x', 'x', '{*}')";
+            let minted = app.execute(mint, &[&org, &user]).await;
+            assert_eq!(minted.is_ok(), own && manages, "{who} for {}", person.caller.email);
+            app.batch_execute("ROLLBACK TO SAVEPOINT before").await.expect("undone");
+            // another secret for his own keys alone, whatever his role
+            let rotate = "SELECT bool_or(rotate_key(id, 'x', 'x', NULL)) FROM api_keys \
+                          WHERE user_id = $1";
+            let rotated = app.query_one(rotate, &[&user]).await.expect(rotate);
+            let rotated: Option<bool> = rotated.get(0);
+            assert_eq!(rotated.unwrap_or(false), own, "{who} of {}", person.caller.email);
+            app.batch_execute("ROLLBACK TO SAVEPOINT before").await.expect("undone");
+            let revoke = "UPDATE api_keys SET revoked_at = now() WHERE user_id = $1";
+            let revoked = app.execute(revoke, &[&user]).await.expect(revoke);
+            let may = own || (manages && person.org == 0);
+            assert_eq!(revoked > 0, may, "{who} of {}", person.caller.email);
+            // for good
+            let back = "UPDATE api_keys SET revoked_at = NULL WHERE user_id = $1";
+            assert_eq!(app.execute(back, &[&user]).await.expect(back), 0, "{who}");
+            app.batch_execute("ROLLBACK TO SAVEPOINT before").await.expect("undone");
+        }
+    }
+    // knowing an id is not enough
+    let eve = as_app(&server, Some(&world.people[5].caller)).await;
+    let ids = server.sql().await.query("SELECT id, user_id FROM api_keys", &[]).await.expect("ids");
+    for row in ids {
+        let own = row.get::<_, &str>(1) == world.people[5].caller.user_id.as_str();
+        let rotate = "SELECT rotate_key($1, sha256($1::text::bytea), 'x', NULL)";
+        let rotated = eve.query_one(rotate, &[&row.get::<_, &str>(0)]).await.expect(rotate);
+        assert_eq!(rotated.get::<_, bool>(0), own);
+    }
 }
 
 /// What a random world is made of: numbers that are taken modulo what there is.

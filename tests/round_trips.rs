@@ -1,8 +1,9 @@
 //! How often a request goes to PostgreSQL and back: a regression is to show here, not in a bill.
 
 use crate::fixture::logs::Logs;
-use crate::fixture::{Options, Server};
+use crate::fixture::{Answer, Options, Server};
 use serde_json::json;
+use switchy_server::auth::OrgRole;
 
 /// `round_trips` of the newest request to a path.
 fn newest(logs: &Logs, method: &str, path: &str) -> u32 {
@@ -29,15 +30,68 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
     let private =
         json!({ "content": "Staging deploys happen on Tuesdays.", "visibility": "PRIVATE" });
     let search = json!({ "query": "when do deploys happen?" });
-    for _ in 0..3 {
+    let eve = server.member(&org, "eve", OrgRole::Member).await;
+    let members = format!("/org/{}/members", org.id);
+    let member = format!("{members}/{}", eve.user_id);
+    let invitations = format!("/org/{}/invitations", org.id);
+    let space_members = format!("{space_path}/members");
+    let space_member = format!("{space_members}/{}", eve.user_id);
+    let integration = json!({
+        "displayName": "x", "mentionSlug": "x", "endpointUrl": "https://1.1.1.1/",
+        "authType": "BEARER", "secret": "abc"
+    });
+    let (mut note_path, mut key_path) = (String::new(), String::new());
+    let messages = format!("{session}/messages");
+    let mut newest_reactions = String::new();
+    for round in 0..3 {
+        org.owner.get(&members).await.data(200);
+        org.owner.patch(&member, json!({ "role": "ADMIN" })).await.data(200);
+        let email = format!("grace{round}@example.com");
+        let invite = json!({ "email": email, "role": "MEMBER" });
+        org.owner.post(&invitations, invite).await.data(201);
+        org.owner.get(&invitations).await.data(200);
+        let made = org.owner.post("/mcp/servers", integration.clone()).await.data(201);
+        let made = made["server"]["id"].as_str().expect("an id").to_owned();
+        org.owner.get("/mcp/servers").await.data(200);
+        assert_eq!(org.owner.put(&format!("/spaces/team/mcps/{made}")).await.status, 204);
+        org.owner.get("/spaces/team/mcps").await.data(200);
+        assert_eq!(org.owner.delete(&format!("/mcp/servers/{made}")).await.status, 204);
         org.owner.get("/projects").await.data(200);
         org.owner.get(&space_path).await.data(200);
         org.owner.get("/spaces/team/sessions").await.data(200);
         org.owner.get(&session).await.data(200);
+        org.owner.get(&messages).await.data(200);
+        let said = org.owner.post(&messages, json!({ "body": "x" })).await.data(201);
+        let said = said["message"]["id"].as_str().expect("an id").to_owned();
+        let before = format!("{messages}?before={said}");
+        org.owner.get(&before).await.data(200);
+        newest_reactions = format!("/spaces/team/messages/{said}/reactions");
+        org.owner.post(&newest_reactions, json!({ "emoji": "👍" })).await.data(201);
         org.owner.get("/memory").await.data(200);
         org.owner.get("/me").await.data(200);
         org.owner.note(private.clone()).await;
         org.owner.post("/memory/search", search.clone()).await.data(200);
+        let note = org.owner.note(private.clone()).await;
+        note_path = format!("/memory/{}", note["id"].as_str().expect("an id"));
+        org.owner.get(&note_path).await.data(200);
+        org.owner.patch(&note_path, json!({ "content": "On Mondays." })).await.data(200);
+        let batch = json!({ "memories": vec![private.clone(); 3] });
+        org.owner.post("/memory/batch", batch).await.data(201);
+        org.owner.patch(&space_path, json!({ "name": "Team" })).await.data(200);
+        org.owner.get(&space_members).await.data(200);
+        org.owner
+            .post(&space_members, json!({ "userId": eve.user_id, "role": "VIEWER" }))
+            .await
+            .data(201);
+        org.owner.patch(&space_member, json!({ "role": "MEMBER" })).await.data(200);
+        assert_eq!(org.owner.delete(&space_member).await.status, 204);
+        org.owner.get("/keys").await.data(200);
+        let key = json!({ "name": "x", "scopes": ["*"] });
+        let key = org.owner.post("/keys", key).await.data(201)["key"].take();
+        key_path = format!("/keys/{}", key["id"].as_str().expect("an id"));
+        let rotate = org.owner.request(http::Method::POST, &format!("{key_path}/rotate"));
+        Answer::of(rotate).await.data(200);
+        assert_eq!(org.owner.delete(&key_path).await.status, 204);
     }
     // who calls, BEGIN with the caller, the work, COMMIT
     for (method, path, most) in [
@@ -45,11 +99,41 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
         ("GET", &*space_path, 4),
         ("GET", "/spaces/team/sessions", 5),
         ("GET", &*session, 5),
+        ("GET", &*messages, 6),
+        ("POST", &*messages, 6),
+        ("POST", &*newest_reactions, 7),
         ("GET", "/memory", 4),
         ("GET", "/me", 5),
+        ("GET", "/mcp/servers", 4),
+        // how many there are, the secret, the server
+        ("POST", "/mcp/servers", 6),
+        ("GET", "/spaces/team/mcps", 5),
         ("POST", "/memory", 4),
+        ("GET", &*members, 4),
+        // lock and roles, change
+        ("PATCH", &*member, 5),
+        ("GET", &*invitations, 4),
+        // lock and roles, room, invitation with its letter
+        ("POST", &*invitations, 6),
         // words, how many vectors, vectors, notes
         ("POST", "/memory/search", 7),
+        ("GET", &*note_path, 4),
+        // the note, locked; the note and its vectors
+        ("PATCH", &*note_path, 5),
+        ("POST", "/memory/batch", 4),
+        // the role; the change
+        ("PATCH", &*space_path, 5),
+        ("GET", &*space_members, 5),
+        // the Space; its members, locked; the change
+        ("POST", &*space_members, 6),
+        ("PATCH", &*space_member, 6),
+        ("DELETE", &*space_member, 6),
+        ("GET", "/keys", 4),
+        // the caller's keys, locked; the key
+        ("POST", "/keys", 5),
+        // the key; the one that is used; the change
+        ("POST", &*format!("{key_path}/rotate"), 6),
+        ("DELETE", &*key_path, 5),
     ] {
         assert_eq!(newest(&logs, method, &format!("/api{path}")), most, "{method} {path}");
     }

@@ -1,11 +1,15 @@
 //! What can be typed.
 
+mod org;
+
 use std::path::PathBuf;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use switchy::types;
+
+pub use org::{Invite, Member};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -78,9 +82,27 @@ pub enum Command {
     /// Conversation sessions of a Space
     #[command(subcommand)]
     Session(Session),
+    /// What is said in a session
+    #[command(subcommand)]
+    Message(Message),
     /// Notes, found again by their meaning
     #[command(subcommand)]
     Memory(Memory),
+    /// Integrations: MCP servers of the organization, and the Spaces that use them
+    #[command(subcommand)]
+    Mcp(Mcp),
+    /// The people of the organization
+    #[command(subcommand)]
+    Member(Member),
+    /// Invitations into the organization
+    #[command(subcommand)]
+    Invite(Invite),
+    /// API keys of the organization
+    #[command(subcommand)]
+    Key(Key),
+    /// Plan and credits of the organization
+    #[command(subcommand)]
+    Billing(Billing),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -147,6 +169,140 @@ pub enum Space {
         #[arg(long = "tag", value_name = "TAG")]
         tags: Vec<String>,
     },
+    /// Change a Space
+    Update(SpaceUpdate),
+    /// Archive Spaces: nobody sees them any more, nor their sessions and notes
+    Archive {
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        /// Their slugs or ids
+        #[arg(required = true, value_name = "SPACE")]
+        spaces: Vec<String>,
+    },
+    /// Who is in a Space
+    #[command(subcommand)]
+    Member(SpaceMember),
+}
+
+/// What to change of a Space.
+#[derive(Args, Debug)]
+#[command(group(clap::ArgGroup::new("change").required(true).multiple(true)))]
+pub struct SpaceUpdate {
+    /// Its slug or id
+    pub space: String,
+    /// The new name; the slug stays
+    #[arg(long, group = "change")]
+    pub name: Option<String>,
+    /// What it is for; an empty text clears it
+    #[arg(long, group = "change")]
+    pub description: Option<String>,
+    /// A word to find it by, in place of those that it has; may be repeated
+    #[arg(long = "tag", value_name = "TAG", group = "change")]
+    pub tags: Vec<String>,
+    /// No words to find it by any more
+    #[arg(long, group = "change", conflicts_with = "tags")]
+    pub no_tags: bool,
+    /// The model that new sessions use; an empty text clears it
+    #[arg(long, group = "change")]
+    pub model: Option<String>,
+}
+
+/// What somebody may do in a Space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SpaceRole {
+    /// Everything, members included
+    Owner,
+    /// Change the Space, and what others made in it
+    Editor,
+    /// Write
+    Member,
+    /// Read
+    Viewer,
+}
+
+impl From<SpaceRole> for types::SpaceRole {
+    fn from(role: SpaceRole) -> Self {
+        match role {
+            SpaceRole::Owner => Self::Owner,
+            SpaceRole::Editor => Self::Editor,
+            SpaceRole::Member => Self::Member,
+            SpaceRole::Viewer => Self::Viewer,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SpaceMember {
+    /// List who is in a Space
+    List {
+        /// Its slug or id
+        space: String,
+    },
+    /// Put a member of the organization into a Space
+    Add {
+        /// Its slug or id
+        space: String,
+        /// The user's id
+        user: String,
+        /// What he may do there
+        #[arg(long, value_enum, ignore_case = true, default_value = "member")]
+        role: SpaceRole,
+    },
+    /// Change what somebody may do in a Space
+    Role {
+        /// Its slug or id
+        space: String,
+        /// The user's id or e-mail address
+        user: String,
+        /// What he may do there from now on
+        #[arg(value_enum, ignore_case = true)]
+        role: SpaceRole,
+    },
+    /// Take somebody out of a Space
+    Remove {
+        /// Its slug or id
+        space: String,
+        /// The user's id or e-mail address; `me` to leave
+        user: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// List the keys of the organization
+    List,
+    /// Mint a key, which acts as you; it is shown this once
+    Create {
+        /// What it is for
+        name: String,
+        /// What it may be used for, no more than your own key; `*` for the whole API; may be repeated
+        #[arg(long = "scope", value_name = "SCOPE", required = true)]
+        scopes: Vec<String>,
+        /// In how many days it ceases to work; never otherwise
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3650))]
+        expires_in: Option<u16>,
+    },
+    /// Give a key of yours a new secret, which is shown this once; the old one stops at once
+    Rotate {
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        /// The key's id
+        id: String,
+    },
+    /// Revoke keys at once and for good
+    Revoke {
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        /// The keys' ids
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+    },
 }
 
 /// The Space that sessions belong to.
@@ -209,6 +365,84 @@ pub enum Session {
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
     },
+}
+
+/// The session that messages belong to.
+#[derive(Args, Debug)]
+pub struct InSession {
+    /// The Space: its slug or id
+    #[arg(long, value_name = "SLUG")]
+    pub space: String,
+    /// The session's id
+    #[arg(long, value_name = "ID")]
+    pub session: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Message {
+    /// Post a message
+    Send(MessageSend),
+    /// List what was said, newest first
+    List(MessageList),
+    /// Print messages as they come, until Ctrl-C; with --output json every event, one a line
+    Watch {
+        #[command(flatten)]
+        place: InSession,
+        /// Begin with so many of the newest messages
+        #[arg(long, value_name = "N", default_value_t = 0,
+            value_parser = clap::value_parser!(u32).range(0..=100))]
+        last: u32,
+    },
+    /// React to a message
+    React {
+        #[command(flatten)]
+        place: InSpace,
+        /// The message's id
+        id: String,
+        /// One of 👍 👎 😄 🎉 😕 ❤️ 🚀 👀
+        emoji: String,
+    },
+    /// Take a reaction back
+    Unreact {
+        #[command(flatten)]
+        place: InSpace,
+        /// The message's id
+        id: String,
+        /// The emoji
+        emoji: String,
+    },
+}
+
+#[derive(Args, Debug)]
+pub struct MessageSend {
+    #[command(flatten)]
+    pub place: InSession,
+    /// What it says; - reads it from standard input
+    pub text: String,
+    /// The id of the message that it replies to
+    #[arg(long, value_name = "ID")]
+    pub parent: Option<String>,
+    /// Post as this agent; the key needs the scope messages:agent
+    #[arg(long, value_name = "SLUG")]
+    pub agent: Option<String>,
+    /// The model that the agent used
+    #[arg(long, requires = "agent")]
+    pub model: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct MessageList {
+    #[command(flatten)]
+    pub place: InSession,
+    /// At most so many
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub limit: Option<u32>,
+    /// Every message, page after page
+    #[arg(long, conflicts_with = "limit")]
+    pub all: bool,
+    /// Only messages older than the one with this id
+    #[arg(long, value_name = "ID")]
+    pub before: Option<String>,
 }
 
 /// Who sees a note.
@@ -296,6 +530,13 @@ pub enum Memory {
     /// Write a note
     #[command(visible_alias = "create")]
     Add(MemoryAdd),
+    /// Show one note
+    View {
+        /// The note's id
+        id: String,
+    },
+    /// Change a note of yours
+    Update(MemoryUpdate),
     /// Delete notes for good
     Delete {
         /// Do not ask
@@ -325,7 +566,8 @@ with \"spaceId\" (an id or a slug) and \"sourceUrl\" besides; all but \"content\
 
 Notes of yours with the same content, visibility and Space are not written again, and a note that
 was written in the last 24 hours is not doubled even if the connection broke before the answer came.
-When the rate limit is reached, the import waits as long as the server asks, and goes on.";
+When the rate limit is reached, the import waits as long as the server asks, and goes on. Ten lines
+and more are written up to 100 at a time, which counts as one write.";
 
 #[derive(Args, Debug)]
 pub struct MemoryList {
@@ -349,6 +591,32 @@ pub struct MemoryList {
     pub before: Option<String>,
 }
 
+/// What to change of a note.
+#[derive(Args, Debug)]
+#[command(group(clap::ArgGroup::new("change").required(true).multiple(true)))]
+pub struct MemoryUpdate {
+    /// The note's id
+    pub id: String,
+    /// What it says now; - reads it from standard input
+    #[arg(long, group = "change")]
+    pub content: Option<String>,
+    /// A word to find it by, in place of those that it has; may be repeated
+    #[arg(long = "tag", value_name = "TAG", group = "change")]
+    pub tags: Vec<String>,
+    /// No words to find it by any more
+    #[arg(long, group = "change", conflicts_with = "tags")]
+    pub no_tags: bool,
+    /// Where it comes from; an empty text clears it
+    #[arg(long, value_name = "URL", group = "change")]
+    pub source_url: Option<String>,
+    /// Who sees it from now on
+    #[arg(long, value_enum, ignore_case = true, group = "change")]
+    pub visibility: Option<Visibility>,
+    /// The Space that it belongs to from now on: its slug or id
+    #[arg(long, group = "change")]
+    pub space: Option<String>,
+}
+
 #[derive(Args, Debug)]
 pub struct MemoryAdd {
     /// What it says; - reads it from standard input
@@ -361,4 +629,162 @@ pub struct MemoryAdd {
     /// Where it comes from
     #[arg(long, value_name = "URL")]
     pub source_url: Option<String>,
+}
+
+/// How an integration is shown that it may be called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum McpAuth {
+    /// Not at all
+    #[default]
+    None,
+    /// By a bearer token
+    Bearer,
+    /// By a header of its own: HeaderName:value
+    ApiKey,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Mcp {
+    /// List the organization's integrations
+    List {
+        /// Tell which of them this Space uses: its slug or id
+        #[arg(long)]
+        space: Option<String>,
+    },
+    /// Register an MCP server; asks for the secret, if it needs one
+    Add {
+        /// Its name
+        name: String,
+        /// Its endpoint: an HTTPS URL on the Internet
+        endpoint: String,
+        /// How messages mention it, without the @
+        #[arg(long, value_name = "SLUG")]
+        mention: String,
+        /// How it is shown that it may be called
+        #[arg(long, value_enum, default_value_t)]
+        auth: McpAuth,
+        /// Read the secret from standard input instead of asking for it
+        #[arg(long)]
+        secret_stdin: bool,
+    },
+    /// Remove integrations, with their secrets
+    Remove {
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        /// Their mentions or ids
+        #[arg(required = true, value_name = "SERVER")]
+        servers: Vec<String>,
+    },
+    /// Call an integration, and tell whether it works
+    Test {
+        /// Its mention or id
+        server: String,
+    },
+    /// Let a Space use an integration
+    Bind {
+        #[command(flatten)]
+        place: InSpace,
+        /// Its mention or id
+        server: String,
+    },
+    /// Let a Space use an integration no longer
+    Unbind {
+        #[command(flatten)]
+        place: InSpace,
+        /// Its mention or id
+        server: String,
+    },
+}
+
+/// A plan that can be bought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Plan {
+    /// For one person
+    Pro,
+    /// For a team: a pool of credits that grows with its members
+    Team,
+    /// For a large team
+    Enterprise,
+}
+
+impl From<Plan> for types::PaidPlan {
+    fn from(plan: Plan) -> Self {
+        match plan {
+            Plan::Pro => Self::Pro,
+            Plan::Team => Self::Team,
+            Plan::Enterprise => Self::Enterprise,
+        }
+    }
+}
+
+/// A usual number of credits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Pack {
+    /// 1,000 credits
+    Small,
+    /// 5,000 credits
+    Medium,
+    /// 20,000 credits
+    Large,
+}
+
+impl From<Pack> for types::CreditPack {
+    fn from(pack: Pack) -> Self {
+        match pack {
+            Pack::Small => Self::Small,
+            Pack::Medium => Self::Medium,
+            Pack::Large => Self::Large,
+        }
+    }
+}
+
+/// How many credits to buy.
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+pub struct TopUpAmount {
+    /// A usual number
+    #[arg(value_enum)]
+    pub pack: Option<Pack>,
+    /// How many, from 100 to 1000000
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+    pub credits: Option<u32>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Billing {
+    /// Show the plan, and what there is to spend
+    Credits,
+    /// Print the page on which a plan is bought, or the change to it confirmed
+    Checkout {
+        /// The plan
+        #[arg(value_enum, ignore_case = true)]
+        plan: Plan,
+        /// Pay for a year at once, which costs less, instead of every month
+        #[arg(long)]
+        annual: bool,
+        /// Where the browser goes when it is paid
+        #[arg(long, value_name = "URL")]
+        success_url: Option<String>,
+        /// Where the browser goes when it is not
+        #[arg(long, value_name = "URL")]
+        cancel_url: Option<String>,
+    },
+    /// Print the page on which credits are bought that do not expire
+    Topup {
+        #[command(flatten)]
+        amount: TopUpAmount,
+        /// Where the browser goes when it is paid
+        #[arg(long, value_name = "URL")]
+        success_url: Option<String>,
+        /// Where the browser goes when it is not
+        #[arg(long, value_name = "URL")]
+        cancel_url: Option<String>,
+    },
+    /// Print the page with invoices, cards and the plan
+    Portal {
+        /// Where the page's link back leads
+        #[arg(long, value_name = "URL")]
+        return_url: Option<String>,
+    },
 }

@@ -2,7 +2,7 @@
 
 use std::{env, time::Duration};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use switchy::{Client, ClientBuilder, types::Membership};
 use url::Url;
 
@@ -120,6 +120,11 @@ impl Connection {
     /// When the URL or the key cannot be used.
     pub fn client_without_retries(&self) -> Result<Client, Failure> {
         Ok(self.builder().max_retries(0).build()?)
+    }
+
+    /// Whether this is the key that is used.
+    pub fn uses(&self, key: &SecretString) -> bool {
+        self.key.expose_secret() == key.expose_secret()
     }
 
     fn builder(&self) -> ClientBuilder {

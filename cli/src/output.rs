@@ -66,6 +66,11 @@ impl Output {
         self.write(&text)
     }
 
+    /// Prints data for programs that read line by line.
+    pub fn line(&self, data: &Value) -> Result<(), Failure> {
+        self.write(&format!("{data}\n"))
+    }
+
     /// Prints a line for people; nothing when programs read.
     pub fn say(&self, line: &str) -> Result<(), Failure> {
         if self.is_json() { Ok(()) } else { self.write(&format!("{}\n", printable(line))) }

@@ -1,5 +1,8 @@
 //! Every setting: flag, environment variable, default.
 
+use crate::billing::plans::{Pool, Pools, TOPUP_PRICE};
+use crate::billing::{BillingOptions, SYNC_INTERVAL};
+use crate::mcp::guard::AllowedHosts;
 use clap::{Args, ValueEnum};
 use secrecy::SecretString;
 use std::net::SocketAddr;
@@ -25,7 +28,8 @@ pub struct StorageConfig {
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub database_url: Option<SecretString>,
 
-    /// Secret under which API keys are digested [default: a random one, kept in the database]
+    /// Secret under which API keys are digested and the secrets of integrations are encrypted
+    /// [default: random ones, kept in the database and, with the embedded one, in a file]
     #[arg(long, env = "SWITCHY_SECRET_KEY", value_name = "TEXT", hide_env_values = true)]
     pub secret_key: Option<SecretString>,
 }
@@ -52,6 +56,100 @@ pub struct ModelConfig {
     #[arg(long, env = "SWITCHY_LEXICAL_ONLY", value_parser = clap::builder::BoolishValueParser::new(),
         num_args = 0..=1, default_value = "false", default_missing_value = "true")]
     pub lexical_only: bool,
+}
+
+/// Credits that plans bring each month.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Credits")]
+pub struct CreditsConfig {
+    /// Credits a month of a STARTER organization
+    #[arg(long, env = "SWITCHY_STARTER_CREDITS", value_name = "N", default_value_t = 500,
+        value_parser = clap::value_parser!(u32).range(0..=100_000_000))]
+    pub starter_credits: u32,
+
+    /// Credits a month of a PRO organization
+    #[arg(long, env = "SWITCHY_PRO_CREDITS", value_name = "N", default_value_t = 3_000,
+        value_parser = clap::value_parser!(u32).range(0..=100_000_000))]
+    pub pro_credits: u32,
+
+    /// Credits a month of a TEAM organization, whatever the number of its members
+    #[arg(long, env = "SWITCHY_TEAM_CREDITS", value_name = "N", default_value_t = 8_000,
+        value_parser = clap::value_parser!(u32).range(0..=100_000_000))]
+    pub team_credits: u32,
+
+    /// Credits a month for each member of a TEAM organization
+    #[arg(long, env = "SWITCHY_TEAM_CREDITS_PER_SEAT", value_name = "N", default_value_t = 1_000,
+        value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub team_credits_per_seat: u32,
+
+    /// Credits a month of an ENTERPRISE organization, whatever the number of its members
+    #[arg(long, env = "SWITCHY_ENTERPRISE_CREDITS", value_name = "N", default_value_t = 40_000,
+        value_parser = clap::value_parser!(u32).range(0..=100_000_000))]
+    pub enterprise_credits: u32,
+
+    /// Credits a month for each member of an ENTERPRISE organization
+    #[arg(long, env = "SWITCHY_ENTERPRISE_CREDITS_PER_SEAT", value_name = "N",
+        default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub enterprise_credits_per_seat: u32,
+}
+
+impl CreditsConfig {
+    /// The same, by plan.
+    pub fn pools(&self) -> Pools {
+        let pool = |base, per_seat| Pool { base, per_seat };
+        Pools {
+            starter: pool(self.starter_credits, 0),
+            pro: pool(self.pro_credits, 0),
+            team: pool(self.team_credits, self.team_credits_per_seat),
+            enterprise: pool(self.enterprise_credits, self.enterprise_credits_per_seat),
+        }
+    }
+}
+
+/// How plans and credits are paid.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Billing")]
+pub struct BillingConfig {
+    /// Stripe's secret key (sk_live_…, sk_test_… or a restricted rk_…) [default: nothing is sold]
+    #[arg(long, env = "SWITCHY_STRIPE_SECRET_KEY", value_name = "KEY", hide_env_values = true)]
+    pub stripe_secret_key: Option<SecretString>,
+
+    /// The signing secret (whsec_…) of Stripe's webhook to /api/webhooks/stripe
+    #[arg(
+        long,
+        env = "SWITCHY_STRIPE_WEBHOOK_SECRET",
+        value_name = "SECRET",
+        hide_env_values = true
+    )]
+    pub stripe_webhook_secret: Option<SecretString>,
+
+    /// Where Stripe's API is
+    #[arg(long, env = "SWITCHY_STRIPE_API_URL", value_name = "URL",
+        default_value = crate::billing::STRIPE_API)]
+    pub stripe_api_url: url::Url,
+
+    /// What 100 credits of a top-up cost, in US cents
+    #[arg(long, env = "SWITCHY_TOPUP_PRICE", value_name = "CENTS", default_value_t = TOPUP_PRICE,
+        value_parser = clap::value_parser!(u32).range(50..=10_000))]
+    pub topup_price: u32,
+
+    /// Credits that plans bring
+    #[command(flatten)]
+    pub credits: CreditsConfig,
+}
+
+impl BillingConfig {
+    /// The same, as billing takes it.
+    pub fn options(&self) -> BillingOptions {
+        BillingOptions {
+            pools: self.credits.pools(),
+            topup_price: self.topup_price,
+            stripe_secret_key: self.stripe_secret_key.clone(),
+            stripe_webhook_secret: self.stripe_webhook_secret.clone(),
+            stripe_api_url: self.stripe_api_url.clone(),
+            sync_interval: SYNC_INTERVAL,
+        }
+    }
 }
 
 /// What goes to the log, and how.
@@ -94,6 +192,21 @@ fn seconds(text: &str) -> Result<Duration, String> {
         Ok(n @ 1..=3600) => Ok(Duration::from_secs(n)),
         _ => Err("expected whole seconds from 1 to 3600".into()),
     }
+}
+
+/// How mail is sent.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Mail")]
+pub struct MailConfig {
+    /// The mail server that invitations are sent through: smtps://USER:PASSWORD@HOST, or
+    /// smtp://USER:PASSWORD@HOST:587?tls=required for STARTTLS [default: none, nothing is mailed]
+    #[arg(long, env = "SWITCHY_SMTP_URL", value_name = "URL", hide_env_values = true)]
+    pub smtp_url: Option<SecretString>,
+
+    /// Who sends: an address, or `NAME <ADDRESS>` [default: Switchy, at `noreply` of the public
+    /// URL's host]
+    #[arg(long, env = "SWITCHY_MAIL_FROM", value_name = "MAILBOX")]
+    pub mail_from: Option<String>,
 }
 
 /// Everything that `serve` can be told.
@@ -150,6 +263,17 @@ pub struct Config {
         value_parser = seconds)]
     pub shutdown_deadline: Duration,
 
+    /// Internal MCP servers that organizations may register, as HOST or HOST:PORT, separated by
+    /// commas: they need neither HTTPS nor an address on the Internet
+    #[arg(
+        long,
+        env = "SWITCHY_MCP_ALLOW_HOSTS",
+        value_name = "HOSTS",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub mcp_allow_hosts: AllowedHosts,
+
     /// Data and cache folders, or an existing PostgreSQL
     #[command(flatten)]
     pub storage: StorageConfig,
@@ -157,6 +281,13 @@ pub struct Config {
     /// The embedding model
     #[command(flatten)]
     pub model: ModelConfig,
+
+    /// Mail
+    #[command(flatten)]
+    pub mail: MailConfig,
+    /// Plans, credits and Stripe
+    #[command(flatten)]
+    pub billing: BillingConfig,
 
     /// The log
     #[command(flatten)]

@@ -4,15 +4,17 @@ use crate::clock::Clock;
 use crate::config::{ModelConfig, StorageConfig};
 use crate::runtime::{
     DataDirLock, EmbeddedPostgres, Layout, Parts, PostgresExit, PostgresOptions, Progress,
-    RuntimeError, install, lock_data_dir,
+    RuntimeError, install, lock_data_dir, vault_key,
 };
 use crate::search::embedder::{
     DEFAULT_QUEUE, Embedder, LoadOptions, LocalEmbedder, NoEmbedder, default_threads,
 };
 use crate::store::migrations::{self, MigrateError};
 use crate::store::requirements::{self, Versions};
+use crate::store::vault::{self, Vault};
 use crate::store::{ConnectError, Store, StoreConfig, secrets};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use slog::{Logger, warn};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -166,6 +168,37 @@ pub async fn key_secret(
     config: &StorageConfig,
 ) -> Result<crate::auth::KeySecret, HostError> {
     Ok(secrets::key_secret(store, config.secret_key.as_ref()).await?)
+}
+
+/// The vault of this installation's secrets. Its key comes from the operator; with the embedded
+/// database it is a file beside it; servers that share a database without either find it there.
+pub async fn vault(
+    store: &Store,
+    config: &StorageConfig,
+    log: &Logger,
+) -> Result<Vault, HostError> {
+    let vault = match (&config.secret_key, &config.database_url) {
+        (Some(secret), _) => Vault::derive(secret.expose_secret().as_bytes())?,
+        (None, None) => {
+            let layout = Layout::resolve(config.data_dir.clone(), config.cache_dir.clone())?;
+            let key = tokio::task::spawn_blocking(move || vault_key(&layout.data_dir)).await??;
+            Vault::derive(key.expose_secret())?
+        }
+        (None, Some(_)) => {
+            warn!(
+                log,
+                "the key that encrypts the secrets of integrations is kept in the database, \
+                beside what it encrypts: set SWITCHY_SECRET_KEY"
+            );
+            Vault::of_database(store).await?
+        }
+    };
+    let lost = vault::unreadable(store, &vault).await?;
+    if lost > 0 {
+        warn!(log, "secrets of integrations were encrypted under another key and cannot be read: \
+            start with that key, or let them be registered again"; "secrets" => lost);
+    }
+    Ok(vault)
 }
 
 /// Where model and runtime are, downloaded and built as needed.

@@ -3,16 +3,21 @@
 
 pub mod api;
 pub mod auth;
+pub mod billing;
 pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod error;
 pub mod eval;
+pub mod events;
 pub mod host;
 pub mod http;
 pub mod limits;
 pub mod logging;
+pub mod mail;
+pub mod mcp;
 pub mod profile;
+pub mod public_url;
 pub mod runtime;
 pub mod search;
 pub mod server;

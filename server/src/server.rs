@@ -1,9 +1,14 @@
 //! The HTTP server: the API behind the gateway, and the tasks that run beside it.
 
 use crate::api::{self, App, MAX_BODY_BYTES, PublicUrl};
+use crate::billing::{Billing, BillingOptions};
+use crate::error::Result as AppResult;
+use crate::events::{self, EventsConfig, Hub};
 use crate::http::gateway::{GatewayConfig, gateway};
+use crate::mail::{Mailer, Postman};
+use crate::mcp;
 use crate::search::{Search, statistics};
-use crate::store::{Store, idempotency};
+use crate::store::{Store, events as stored_events, idempotency, invitations};
 use dropshot::{
     CompressionConfig, ConfigDropshot, ConfigTls, HandlerTaskMode, HttpServer, ServerBuilder,
 };
@@ -68,7 +73,7 @@ pub fn start(app: App, config: &ServerConfig) -> Result<Running, StartError> {
     let gateway_config =
         GatewayConfig { deadline: config.request_deadline, log: config.log.clone() };
     let api = gateway(parts, &gateway_config).map_err(|e| StartError::Api(e.to_string()))?;
-    let tasks = vec![
+    let mut tasks = vec![
         tokio::spawn(app.search.backfill().clone().run(
             app.store.clone(),
             app.search.clone(),
@@ -76,7 +81,28 @@ pub fn start(app: App, config: &ServerConfig) -> Result<Running, StartError> {
         )),
         tokio::spawn(expire(app.store.clone(), config.log.clone())),
         tokio::spawn(statistics::keep(app.store.clone(), config.log.clone())),
+        tokio::spawn(events::listen(
+            app.store.clone(),
+            Arc::clone(&app.events),
+            config.log.clone(),
+        )),
+        tokio::spawn(app.billing.clone().run(app.store.clone())),
+        tokio::spawn(mcp::health::keep_checking(
+            app.store.clone(),
+            app.upstreams.clone(),
+            app.vault.clone(),
+            config.log.clone(),
+        )),
     ];
+    if let Some(mailer) = app.mailer.clone() {
+        tasks.push(tokio::spawn(app.postman.clone().run(
+            app.store.clone(),
+            mailer,
+            Arc::clone(&app.key_secret),
+            app.public_url.clone(),
+            config.log.clone(),
+        )));
+    }
     // The gateway logs one line a request. Dropshot's own warnings repeat whole URIs, in which a
     // careless client may have put its key.
     let log = Logger::root(LevelFilter::new(config.log.clone(), Level::Error).fuse(), slog::o!());
@@ -131,6 +157,12 @@ async fn expire(store: Store, log: Logger) {
         if let Err(error) = idempotency::expire(&store).await {
             slog::warn!(log, "expired rows could not be removed"; "error" => error.chain());
         }
+        if let Err(error) = invitations::expire(&store).await {
+            slog::warn!(log, "invitations could not be expired"; "error" => error.chain());
+        }
+        if let Err(error) = stored_events::prune(&store).await {
+            slog::warn!(log, "old events could not be removed"; "error" => error.chain());
+        }
         tokio::time::sleep(EXPIRY_INTERVAL).await;
     }
 }
@@ -147,7 +179,8 @@ impl Running {
         for task in &self.tasks {
             task.abort();
         }
-        // waits for ever on an open event stream, hence the deadline
+        // streams would go on for ever
+        self.http.app_private().events.stop();
         tokio::time::timeout(deadline, self.http.close()).await.is_ok()
     }
 }
@@ -174,17 +207,35 @@ pub struct AppParts {
     pub limits: crate::limits::Limits,
     /// Where people reach the server; where it listens otherwise.
     pub public_url: Option<url::Url>,
+    /// The mail server; `None`: nothing is mailed.
+    pub mailer: Option<Mailer>,
+    /// How live events are served.
+    pub events: EventsConfig,
+    /// Plans, credits and Stripe.
+    pub billing: BillingOptions,
+    /// The secrets of integrations.
+    pub vault: crate::store::vault::Vault,
+    /// How integrations are called.
+    pub upstreams: mcp::client::Upstreams,
     /// Where the log goes.
     pub log: Logger,
 }
 
-/// An [`App`] of these.
-pub fn app(parts: AppParts) -> App {
-    App {
+/// An [`App`] of these. Fails where the system's TLS cannot be used for requests of ours.
+pub fn app(parts: AppParts) -> AppResult<App> {
+    let billing = Arc::new(Billing::new(parts.billing, parts.log.clone())?);
+    Ok(App {
         store: parts.store,
-        search: Search::new(parts.embedder, parts.log),
-        key_secret: parts.key_secret,
+        search: Search::new(parts.embedder, parts.log.clone()),
+        key_secret: Arc::new(parts.key_secret),
+        mailer: parts.mailer,
+        postman: Postman::default(),
         limits: parts.limits,
         public_url: parts.public_url.as_ref().map(PublicUrl::given).unwrap_or_default(),
-    }
+        events: Hub::new(parts.events),
+        billing,
+        vault: parts.vault,
+        upstreams: parts.upstreams,
+        log: parts.log,
+    })
 }

@@ -62,6 +62,9 @@ fn every_post_that_writes_takes_an_idempotency_key() {
         if name.ends_with("/search") {
             continue; // changes nothing
         }
+        if operation["security"] == serde_json::json!([{}]) {
+            continue; // who calls it has no key, and knows nothing of ours
+        }
         let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
         assert!(parameters.iter().any(|p| p["name"] == "Idempotency-Key"), "{name}");
     }

@@ -232,3 +232,52 @@ async fn it_works_beside_a_running_server_and_without_one() {
     serving.caller(text(&key["apiKey"])).get("/me").await.data(200);
     assert_eq!(stop(serving, Signal::SIGTERM).ok(), "");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credits_are_given_and_spent_by_the_operator_once_for_a_reference() {
+    let team = Team::new().await;
+    let ada = team.bootstrap();
+    let credits = |arguments: &[&str]| {
+        let all = [&["credits"], arguments, &["--org", "acme-corp", "--output", "json"]].concat();
+        team.admin(&all)
+    };
+    let granted = ["grant", "--amount", "300", "--reference", "T-1", "--reason", "An outage"];
+    let first = credits(&granted).json();
+    assert_eq!((&first["balance"], &first["topupBalance"]), (&json!(800), &json!(300)));
+    assert_eq!(first["changed"], true);
+    let again = credits(&granted).json();
+    assert_eq!((&again["balance"], &again["changed"]), (&json!(800), &json!(false)));
+    let other = credits(&["grant", "--amount", "301", "--reference", "T-1"]);
+    assert!(other.sentence().contains("another amount"), "{}", other.stderr);
+
+    let spent = credits(&["spend", "--amount", "350", "--reference", "J-1"]).json();
+    assert_eq!((&spent["balance"], &spent["topupBalance"]), (&json!(450), &json!(0)));
+    let again = credits(&["spend", "--amount", "350", "--reference", "J-1"]).json();
+    assert_eq!((&again["balance"], &again["changed"]), (&json!(450), &json!(false)));
+    let poor = credits(&["spend", "--amount", "451", "--reference", "J-2"]);
+    assert!(poor.sentence().contains("450 credits"), "{}", poor.stderr);
+
+    // the API sees the same
+    let owner = caller(&team.server.url, text(&ada["apiKey"]));
+    let balance = owner.get("/billing/credits").await.data(200);
+    assert_eq!(balance["balance"]["balance"], 450);
+    let shown = credits(&["show", "--entries", "10"]).json();
+    assert_eq!(shown["changed"], false);
+    let entries = shown["entries"].as_array().expect("a list");
+    let kinds: Vec<&str> = entries.iter().map(|entry| text(&entry["kind"])).collect();
+    assert_eq!(kinds, ["spend", "adjustment", "allotment"], "newest first");
+    assert_eq!(entries[1]["reason"], "An outage");
+    let people = team.admin(&["credits", "show", "--org", "acme-corp"]).ok();
+    assert!(people.contains("grant:T-1 (An outage)") && people.contains("-350"), "{people}");
+
+    for (arguments, is_usage) in [
+        (&["credits", "show", "--org", "nobody"][..], false),
+        (&["credits", "grant", "--org", "acme-corp", "--amount", "1", "--reference", " "], false),
+        (&["credits", "grant", "--org", "acme-corp", "--amount", "0", "--reference", "x"], true),
+        (&["credits", "spend", "--org", "acme-corp", "--amount", "5"], true),
+    ] {
+        let refused = team.admin(arguments);
+        let said = if is_usage { refused.usage() } else { refused.sentence() };
+        assert!(!said.is_empty());
+    }
+}

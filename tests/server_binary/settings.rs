@@ -41,6 +41,7 @@ fn help_names_every_setting_and_no_secret() {
         ("--lexical-only", "SWITCHY_LEXICAL_ONLY"),
         ("--reads-per-minute", "SWITCHY_READS_PER_MINUTE"),
         ("--writes-per-minute", "SWITCHY_WRITES_PER_MINUTE"),
+        ("--mcp-allow-hosts", "SWITCHY_MCP_ALLOW_HOSTS"),
         ("--log", "SWITCHY_LOG"),
         ("--log-format", "SWITCHY_LOG_FORMAT"),
     ];
@@ -92,6 +93,7 @@ async fn an_empty_variable_counts_as_not_set() {
         "ORT_DYLIB_PATH",
         "SWITCHY_READS_PER_MINUTE",
         "SWITCHY_LEXICAL_ONLY",
+        "SWITCHY_MCP_ALLOW_HOSTS",
         "SWITCHY_LOG",
     ];
     let start = |empty: bool| {

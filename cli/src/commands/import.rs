@@ -1,5 +1,6 @@
 //! `memory import`: many notes from a file, safe to run again.
 
+mod batches;
 mod lines;
 mod patience;
 
@@ -12,14 +13,15 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use switchy::{Client, types};
+use switchy::Client;
 
 use crate::{
     args::Audience,
     connection::{Connection, pick_space},
-    failure::{Exit, Failure, exit_of},
+    failure::{Exit, Failure},
     output::{Output, printable},
 };
+use batches::{Pending, Writer};
 use lines::{Identity, Line, Note};
 use patience::patiently;
 
@@ -61,6 +63,8 @@ pub async fn run(
     bar.set_length(lines.len() as u64);
     let outcome = import(&client, &defaults, &lines, &bar, &mut tally).await;
     bar.finish_and_clear();
+    // what the server refuses is known later than what cannot even be sent
+    tally.failed.sort_by_key(|failure| failure.line);
 
     summary(&tally, lines.len(), output)?;
     outcome?;
@@ -97,47 +101,30 @@ async fn import(
     bar.set_message("");
 
     let mut occurrences = HashMap::new();
+    let batching = lines.len() >= batches::WORTH_IT;
+    let mut writer = Writer::new(client, &me.organization.id, batching, bar, tally);
     for (number, line) in lines {
         let note = match Line::parse(line).and_then(|line| line.resolve(defaults, &me.spaces)) {
             Ok(note) => note,
             Err(message) => {
-                let failure = LineFailure {
+                writer.refused(LineFailure {
                     line: *number,
                     message,
                     details: Vec::new(),
                     exit: Exit::Invalid,
-                };
-                tell(bar, tally, failure);
-                bar.inc(1);
+                });
                 continue;
             }
         };
         let key = note.idempotency_key(&me.organization.id, &mut occurrences);
         if let Some(left) = existing.get_mut(&note.identity()).filter(|left| **left > 0) {
             *left -= 1;
-            tally.skipped += 1;
+            writer.skipped();
         } else {
-            match patiently(bar, || request(client, &note, &key)).await {
-                Ok(_) => tally.created += 1,
-                Err(error) => {
-                    let exit = exit_of(&error);
-                    // These hold for every line that follows.
-                    if matches!(exit, Exit::Authentication | Exit::Unavailable) {
-                        return Err(Failure::from(error).about(&format!("line {number}")));
-                    }
-                    let failure = LineFailure {
-                        line: *number,
-                        message: error.to_string(),
-                        details: error.field_errors().iter().map(ToString::to_string).collect(),
-                        exit,
-                    };
-                    tell(bar, tally, failure);
-                }
-            }
+            writer.add(Pending { line: *number, note, key }).await?;
         }
-        bar.inc(1);
     }
-    Ok(())
+    writer.write().await
 }
 
 /// How many notes of the caller there are, by what makes two notes the same.
@@ -163,25 +150,6 @@ async fn existing(
             None => return Ok(count),
         }
     }
-}
-
-fn request(
-    client: &Client,
-    note: &Note,
-    idempotency_key: &str,
-) -> switchy::Request<switchy::operation::MemoryCreate> {
-    let visibility = types::Visibility::from(note.visibility.as_str());
-    let mut request = client.memory().create(&note.content, visibility);
-    if let Some(space_id) = &note.space_id {
-        request = request.space(space_id);
-    }
-    if !note.tags.is_empty() {
-        request = request.tags(&note.tags);
-    }
-    if let Some(url) = &note.source_url {
-        request = request.source_url(url);
-    }
-    request.idempotency_key(idempotency_key)
 }
 
 /// Says at once which line is not a note, and why.

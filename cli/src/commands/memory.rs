@@ -1,14 +1,14 @@
 //! `memory`, but for `memory import`.
 
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, Read};
 
 use futures::TryStreamExt;
 use serde_json::{Value, json};
 use switchy::{Client, Request, operation, types};
 
-use super::import;
+use super::{confirm::confirmed, import};
 use crate::{
-    args::{Audience, Memory, MemoryAdd, MemoryList, MemorySearch, Visibility},
+    args::{Audience, Memory, MemoryAdd, MemoryList, MemorySearch, MemoryUpdate, Visibility},
     connection::{Connection, space_id},
     failure::{Exit, Failure},
     output::{Output, date},
@@ -24,6 +24,8 @@ pub async fn run(connection: &Connection, command: Memory, output: &Output) -> R
     match command {
         Memory::List(options) => list(&connection.client()?, options, output).await,
         Memory::Add(options) => add(&connection.client()?, options, output).await,
+        Memory::View { id } => view(&connection.client()?, id, output).await,
+        Memory::Update(options) => update(&connection.client()?, options, output).await,
         Memory::Delete { yes, ids } => delete(&connection.client()?, yes, &ids, output).await,
         Memory::Search(options) => search(&connection.client()?, options, output).await,
         Memory::Import { file, audience } => {
@@ -110,17 +112,59 @@ async fn all(request: Request<operation::MemoryList>) -> Result<Value, Failure> 
     Ok(json!({ "total": notes.len(), "memories": notes }))
 }
 
+/// What a note is to say: the text itself, or standard input for `-`.
+fn content(given: String) -> Result<String, Failure> {
+    if given != "-" {
+        return Ok(given);
+    }
+    let mut text = String::new();
+    let read = io::stdin().read_to_string(&mut text);
+    read.map_err(|cause| Failure::usage(format!("cannot read the note: {cause}")))?;
+    Ok(text.trim_end_matches(['\n', '\r']).to_string())
+}
+
+async fn view(client: &Client, id: String, output: &Output) -> Result<(), Failure> {
+    let request = client.memory().view(id);
+    if output.is_json() {
+        return output.json(&request.raw().await?);
+    }
+    let note = request.await?;
+    show(&note, None, &client.me().await?, output)
+}
+
+async fn update(client: &Client, options: MemoryUpdate, output: &Output) -> Result<(), Failure> {
+    let mut request = client.memory().update(&options.id);
+    if let Some(text) = options.content {
+        request = request.content(content(text)?);
+    }
+    if !options.tags.is_empty() || options.no_tags {
+        request = request.tags(options.tags);
+    }
+    if let Some(url) = options.source_url {
+        request = request.source_url(url);
+    }
+    match (options.visibility, &options.space) {
+        (Some(Visibility::Private | Visibility::Org), Some(_)) => {
+            return Err(Failure::usage("--space goes with --visibility space alone"));
+        }
+        // A Space is for those who are in it, whoever saw the note before.
+        (None, Some(_)) => request = request.visibility(types::Visibility::Space),
+        (Some(visibility), _) => request = request.visibility(visibility.into()),
+        (None, None) => {}
+    }
+    if let Some(space) = &options.space {
+        request = request.space(space_id(client, space).await?);
+    }
+    if output.is_json() {
+        return output.json(&request.raw().await?);
+    }
+    let note = request.await?;
+    output.say(&format!("changed {} ({})", note.id, note.visibility))
+}
+
 async fn add(client: &Client, options: MemoryAdd, output: &Output) -> Result<(), Failure> {
     let visibility = visibility_of(&options.audience)?;
-    let content = match options.content.as_str() {
-        "-" => {
-            let mut text = String::new();
-            let read = io::stdin().read_to_string(&mut text);
-            read.map_err(|cause| Failure::usage(format!("cannot read the note: {cause}")))?;
-            text.trim_end_matches(['\n', '\r']).to_string()
-        }
-        _ => options.content,
-    };
+    let content = content(options.content)?;
     let mut request = client.memory().create(content, visibility);
     if let Some(space) = &options.audience.space {
         request = request.space(space_id(client, space).await?);
@@ -144,14 +188,12 @@ async fn delete(
     ids: &[String],
     output: &Output,
 ) -> Result<(), Failure> {
-    if !yes && io::stdin().is_terminal() && io::stderr().is_terminal() {
-        let question = match ids {
-            [id] => format!("Delete {id} for good?"),
-            _ => format!("Delete {} notes for good?", ids.len()),
-        };
-        if !inquire::Confirm::new(&question).with_default(false).prompt()? {
-            return output.say("nothing was deleted");
-        }
+    let question = match ids {
+        [id] => format!("Delete {id} for good?"),
+        _ => format!("Delete {} notes for good?", ids.len()),
+    };
+    if !confirmed(yes, &question)? {
+        return output.say("nothing was deleted");
     }
     // One note that cannot be deleted is no reason to keep the others.
     let mut first_failure = None;
@@ -176,7 +218,7 @@ async fn delete(
 async fn search(client: &Client, options: MemorySearch, output: &Output) -> Result<(), Failure> {
     let mut request = client.memory().search(options.query);
     if let Some(space) = options.space {
-        request = request.space(space_id(client, space).await?);
+        request = request.space(space_id(client, &space).await?);
     }
     if let Some(visibility) = options.visibility {
         request = request.visibility(visibility.into());

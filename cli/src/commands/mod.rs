@@ -1,11 +1,19 @@
 //! What the commands do, one file for each resource.
 
 mod account;
+mod billing;
+mod confirm;
 mod import;
+mod invite;
+mod key;
+mod mcp;
+mod member;
 mod memory;
+mod message;
 mod profile;
 mod session;
 mod space;
+mod space_member;
 
 use clap::CommandFactory;
 
@@ -29,8 +37,24 @@ pub async fn run(global: &Global, command: Command, output: &Output) -> Result<(
         Command::Session(command) => {
             session::run(&Connection::choose(global)?.client()?, command, output).await
         }
+        Command::Message(command) => {
+            message::run(&Connection::choose(global)?.client()?, command, output).await
+        }
         Command::Memory(command) => {
             memory::run(&Connection::choose(global)?, command, output).await
+        }
+        Command::Mcp(command) => {
+            mcp::run(&Connection::choose(global)?.client()?, command, output).await
+        }
+        Command::Member(command) => {
+            member::run(&Connection::choose(global)?.client()?, command, output).await
+        }
+        Command::Invite(command) => {
+            invite::run(&Connection::choose(global)?, command, output).await
+        }
+        Command::Key(command) => key::run(&Connection::choose(global)?, command, output).await,
+        Command::Billing(command) => {
+            billing::run(&Connection::choose(global)?.client()?, command, output).await
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -4,8 +4,9 @@ use futures::TryStreamExt;
 use serde_json::{Value, json};
 use switchy::{Client, types};
 
+use super::{confirm::confirmed, space_member};
 use crate::{
-    args::Space,
+    args::{Space, SpaceUpdate},
     connection::{is_id, space_id},
     failure::Failure,
     output::{Output, date},
@@ -41,8 +42,7 @@ pub async fn run(client: &Client, command: Space, output: &Output) -> Result<(),
             Ok(())
         }
         Space::View { space } => {
-            let id = if is_id(&space) { space } else { space_id(client, &space).await? };
-            let request = client.spaces().view(id);
+            let request = client.spaces().view(id_of(client, space).await?);
             if output.is_json() {
                 return output.json(&request.raw().await?);
             }
@@ -61,7 +61,57 @@ pub async fn run(client: &Client, command: Space, output: &Output) -> Result<(),
             }
             view(&request.await?, output)
         }
+        Space::Update(options) => update(client, options, output).await,
+        Space::Archive { yes, spaces } => archive(client, yes, &spaces, output).await,
+        Space::Member(command) => space_member::run(client, command, output).await,
     }
+}
+
+async fn update(client: &Client, options: SpaceUpdate, output: &Output) -> Result<(), Failure> {
+    let mut request = client.spaces().update(id_of(client, options.space).await?);
+    if let Some(name) = options.name {
+        request = request.name(name);
+    }
+    if let Some(description) = options.description {
+        request = request.description(description);
+    }
+    if !options.tags.is_empty() || options.no_tags {
+        request = request.tags(options.tags);
+    }
+    if let Some(model) = options.model {
+        request = request.default_model(model);
+    }
+    if output.is_json() {
+        return output.json(&request.raw().await?);
+    }
+    view(&request.await?, output)
+}
+
+async fn archive(
+    client: &Client,
+    yes: bool,
+    spaces: &[String],
+    output: &Output,
+) -> Result<(), Failure> {
+    let what = match spaces {
+        [space] => format!("Archive {space}, with its sessions and notes?"),
+        _ => format!("Archive {} Spaces, with their sessions and notes?", spaces.len()),
+    };
+    if !confirmed(yes, &what)? {
+        return output.say("nothing was archived");
+    }
+    for space in spaces {
+        let id = id_of(client, space.clone()).await?;
+        let archived = client.spaces().archive(id).await;
+        archived.map_err(|error| Failure::from(error).about(space))?;
+        output.say(&format!("archived {space}"))?;
+    }
+    Ok(())
+}
+
+/// The id of a Space. Ids are believed: the organization's OWNER need not be in the Space.
+pub async fn id_of(client: &Client, space: String) -> Result<String, Failure> {
+    if is_id(&space) { Ok(space) } else { space_id(client, &space).await }
 }
 
 /// Every Space, as one page.

@@ -1,11 +1,14 @@
 //! The command line as its users meet it: a process with arguments, an environment, and a server.
 
+mod billing;
 mod failures;
 mod help;
 mod import;
+mod keys;
 mod login;
 mod output;
 mod settings;
+mod spaces;
 
 use std::{
     ffi::OsStr,

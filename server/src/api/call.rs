@@ -2,11 +2,12 @@
 
 use super::App;
 use crate::auth::{Caller, Scope};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::http::reply::Documented;
 use crate::http::{IdempotencyKey, Json};
 use crate::limits::{self, Bucket, Write};
 use crate::store::Tx;
+use crate::store::ids::OrgId;
 use dropshot::RequestContext;
 
 /// A request, as handlers get it.
@@ -58,6 +59,12 @@ impl<'a> Call<'a> {
         &self.caller
     }
 
+    /// The digest of the key that was used: what tells later whether it may still be used.
+    pub fn key_digest(&self) -> Result<[u8; 32]> {
+        limits::digest(&self.app.key_secret, self.request.headers())
+            .ok_or_else(|| Error::internal("an admitted request has no key"))
+    }
+
     /// A transaction of the caller.
     pub async fn begin(&self) -> Result<Tx> {
         self.app.store.begin(&self.caller).await
@@ -84,5 +91,25 @@ impl<'a> Call<'a> {
         body: &mut Json<B>,
     ) -> Result<Write<D>> {
         limits::begin(&self.app.store, &self.caller, self.request, key, body).await
+    }
+
+    /// The same for a POST without a body, kept under `path`.
+    pub async fn post_bodiless<D: Documented>(
+        &self,
+        key: IdempotencyKey,
+        path: &str,
+    ) -> Result<Write<D>> {
+        let method = self.request.method();
+        limits::begin_bodiless(&self.app.store, &self.caller, method, path, key).await
+    }
+
+    /// Checks the organization that a path names: 404 for what is no id, 403 for any but the key's
+    /// own, whether it exists or not (contract A4).
+    pub fn in_org(&self, org: &str) -> Result<()> {
+        let org: OrgId = org.parse().map_err(|_| Error::not_found("organization"))?;
+        if org == self.caller.org_id {
+            return Ok(());
+        }
+        Err(Error::forbidden("this key is for another organization"))
     }
 }

@@ -1,5 +1,8 @@
 //! The team's memory (contract B4): notes, and semantic search over them.
 
+pub(super) mod batch;
+pub(super) mod update;
+
 use super::spaces::{MAX_LIMIT, MAX_TAG, check_tags, clean_tags, default_limit};
 use super::{Call, Ctx};
 use crate::auth::Scope;
@@ -199,27 +202,38 @@ fn example_url() -> &'static str {
     "https://wiki.example.com/deploys"
 }
 
+/// A note's text is kept as it was sent, blanks at its ends included, but not if there is nothing
+/// else.
+fn check_content(issues: &mut Issues, content: &str) {
+    let blank = content.trim().is_empty();
+    issues.length("content", if blank { "" } else { content }, 1..=MAX_CONTENT);
+}
+
+/// A Space belongs to `SPACE` notes alone.
+fn check_no_space(issues: &mut Issues, visibility: Visibility, space_id: Option<&SpaceId>) {
+    if visibility != Visibility::Space && space_id.is_some() {
+        issues.add("spaceId", "not_allowed", "is only allowed when visibility is SPACE");
+    }
+}
+
+fn check_source_url(issues: &mut Issues, url: &str) {
+    issues.length("sourceUrl", url, 0..=MAX_SOURCE_URL);
+    let parsed = url::Url::parse(url).ok();
+    if !parsed.is_some_and(|u| matches!(u.scheme(), "http" | "https") && u.has_host()) {
+        issues.add("sourceUrl", "invalid_url", "must be an http or https URL");
+    }
+}
+
 impl Check for MemoryCreate {
     fn check(&self, issues: &mut Issues) {
-        // kept as it was sent, blanks at its ends included, but not if there is nothing else
-        let blank = self.content.trim().is_empty();
-        issues.length("content", if blank { "" } else { &self.content }, 1..=MAX_CONTENT);
-        match (self.visibility, &self.space_id) {
-            (Visibility::Space, None) => {
-                issues.add("spaceId", "required", "is required when visibility is SPACE");
-            }
-            (Visibility::Private | Visibility::Org, Some(_)) => {
-                issues.add("spaceId", "not_allowed", "is only allowed when visibility is SPACE");
-            }
-            _ => {}
+        check_content(issues, &self.content);
+        if self.visibility == Visibility::Space && self.space_id.is_none() {
+            issues.add("spaceId", "required", "is required when visibility is SPACE");
         }
+        check_no_space(issues, self.visibility, self.space_id.as_ref());
         check_tags(issues, self.tags.as_deref().unwrap_or_default());
         if let Some(url) = &self.source_url {
-            issues.length("sourceUrl", url, 0..=MAX_SOURCE_URL);
-            let parsed = url::Url::parse(url).ok();
-            if !parsed.is_some_and(|u| matches!(u.scheme(), "http" | "https") && u.has_host()) {
-                issues.add("sourceUrl", "invalid_url", "must be an http or https URL");
-            }
+            check_source_url(issues, url);
         }
     }
 }
@@ -345,6 +359,12 @@ struct MemoryPath {
     memory_id: String,
 }
 
+impl MemoryPath {
+    fn parse(&self) -> Result<MemoryId> {
+        self.memory_id.parse().map_err(|_| Error::not_found("memory"))
+    }
+}
+
 /// List notes
 ///
 /// The notes that the caller can see, newest first: his own private ones, those of his Spaces, and
@@ -397,7 +417,25 @@ pub(super) async fn memory_create(
         )
     }
     .await;
-    first.finish(outcome).await
+    let answer = first.finish(outcome).await?;
+    if vectors.is_none() {
+        // once more, now that the note can be seen
+        call.app().search.backfill().wake();
+    }
+    Ok(answer)
+}
+
+/// View a note
+///
+/// By id. One that the caller cannot see is the same as none.
+#[endpoint { method = GET, path = "/api/memory/{memoryId}", tags = ["Memory"], operation_id = "memory_view" }]
+pub(super) async fn memory_view(ctx: Ctx, path: Path<MemoryPath>) -> Answer<Ok200<MemoryData>> {
+    let call = Call::reading(&ctx, Scope::MemoryRead).await?;
+    let id = path.into_inner().parse()?;
+    let mut tx = call.begin().await?;
+    let outcome = store::view(&mut tx, &id).await;
+    let memory = call.end(tx, outcome).await?;
+    Reply::ok(MemoryData { memory: memory.try_into()? })
 }
 
 /// Delete a note
@@ -407,7 +445,7 @@ pub(super) async fn memory_create(
 #[endpoint { method = DELETE, path = "/api/memory/{memoryId}", tags = ["Memory"], operation_id = "memory_delete" }]
 pub(super) async fn memory_delete(ctx: Ctx, path: Path<MemoryPath>) -> Answer<NoContent> {
     let call = Call::writing(&ctx, Scope::MemoryWrite).await?;
-    let id = path.into_inner().memory_id.parse().map_err(|_| Error::not_found("memory"))?;
+    let id = path.into_inner().parse()?;
     let mut tx = call.begin().await?;
     let outcome = store::delete(&mut tx, &id).await;
     call.end(tx, outcome).await?;

@@ -3,26 +3,42 @@
 //! Every handler has three steps: [`Call::begin`] says who calls and counts the request, one store
 //! function does the work in the call's transaction, and the answer goes into the envelope.
 
+mod billing;
 mod call;
+mod events;
+mod invitations;
+mod keys;
+mod mcp_servers;
 mod me;
+mod members;
 mod memory;
+mod mentions;
+mod messages;
+mod reactions;
 mod sessions;
+mod space_members;
 mod spaces;
 mod system;
 
+pub use crate::public_url::PublicUrl;
 pub use call::{Call, Ctx};
 pub use memory::MAX_CONTENT;
 
 use crate::auth::KeySecret;
+use crate::billing::Billing;
+use crate::events::Hub;
 use crate::http::openapi::{self, About};
 use crate::limits::Limits;
+use crate::mail::{Mailer, Postman};
+use crate::mcp::client::Upstreams;
 use crate::search::Search;
 use crate::store::Store;
+use crate::store::vault::Vault;
 use dropshot::{
     ApiDescription, ApiDescriptionRegisterError, EndpointTagPolicy, TagConfig, TagDetails,
 };
 use serde_json::Value;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// Every route is served below this; the OpenAPI document names it in `servers`.
 pub const PREFIX: &str = "/api";
@@ -36,34 +52,25 @@ pub struct App {
     /// Embedder and ranking.
     pub search: Search,
     /// Under which keys are digested.
-    pub key_secret: KeySecret,
+    pub key_secret: Arc<KeySecret>,
     /// Requests a minute.
     pub limits: Limits,
     /// Where people reach this server, without a slash at the end: `https://switchy.example`.
     pub public_url: PublicUrl,
-}
-
-/// Where people reach this server. Known at the latest when it listens.
-#[derive(Clone, Debug, Default)]
-pub struct PublicUrl(Arc<OnceLock<String>>);
-
-impl PublicUrl {
-    /// As the operator says.
-    pub fn given(url: &url::Url) -> Self {
-        let this = PublicUrl::default();
-        this.or(url.as_str());
-        this
-    }
-
-    /// Unless it is known already, it is this.
-    pub fn or(&self, url: &str) {
-        self.0.get_or_init(|| url.trim_end_matches('/').to_owned());
-    }
-
-    /// An absolute URL of this server; `path` begins with a slash.
-    pub fn at(&self, path: &str) -> String {
-        format!("{}{path}", self.0.get().map_or("", String::as_str))
-    }
+    /// The mail server; `None`: nothing is mailed.
+    pub mailer: Option<Mailer>,
+    /// Sends what is to be mailed.
+    pub postman: Postman,
+    /// Who follows which session on this server.
+    pub events: Arc<Hub>,
+    /// Where the log goes.
+    pub log: slog::Logger,
+    /// Plans, credits and Stripe.
+    pub billing: Arc<Billing>,
+    /// The secrets of integrations.
+    pub vault: Vault,
+    /// How integrations are called.
+    pub upstreams: Upstreams,
 }
 
 const TAGS: [(&str, &str); 9] = [
@@ -99,20 +106,57 @@ fn description() -> ApiDescription<App> {
 pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegisterError> {
     let mut literals = description();
     literals.register(memory::memory_search)?;
+    literals.register(memory::batch::memory_batch)?;
 
     let mut api = description();
     api.register(spaces::space_list)?;
     api.register(spaces::space_create)?;
     api.register(spaces::space_view)?;
+    api.register(spaces::space_update)?;
+    api.register(spaces::space_archive)?;
+    api.register(space_members::space_member_list)?;
+    api.register(space_members::space_member_add)?;
+    api.register(space_members::space_member_update)?;
+    api.register(space_members::space_member_remove)?;
     api.register(sessions::session_list)?;
     api.register(sessions::session_create)?;
     api.register(sessions::session_view)?;
     api.register(sessions::session_update)?;
     api.register(sessions::session_archive)?;
+    api.register(messages::message_list)?;
+    api.register(messages::message_send)?;
+    api.register(reactions::reaction_add)?;
+    api.register(reactions::reaction_remove)?;
+    api.register(events::session_events)?;
     api.register(memory::memory_list)?;
     api.register(memory::memory_create)?;
+    api.register(memory::memory_view)?;
+    api.register(memory::update::memory_update)?;
     api.register(memory::memory_delete)?;
+    api.register(members::member_list)?;
+    api.register(members::member_update)?;
+    api.register(members::member_remove)?;
+    api.register(invitations::invitation_list)?;
+    api.register(invitations::invitation_create)?;
+    api.register(invitations::invitation_revoke)?;
+    api.register(invitations::invitation_accept)?;
+    api.register(keys::key_list)?;
+    api.register(keys::key_create)?;
+    api.register(keys::key_revoke)?;
+    api.register(keys::key_rotate)?;
+    api.register(mcp_servers::mcp_server_list)?;
+    api.register(mcp_servers::mcp_server_create)?;
+    api.register(mcp_servers::mcp_server_delete)?;
+    api.register(mcp_servers::mcp_server_test)?;
+    api.register(mcp_servers::space_mcp_list)?;
+    api.register(mcp_servers::space_mcp_bind)?;
+    api.register(mcp_servers::space_mcp_unbind)?;
     api.register(me::me)?;
+    api.register(billing::credit_balance)?;
+    api.register(billing::billing_checkout)?;
+    api.register(billing::billing_portal)?;
+    api.register(billing::billing_topup)?;
+    api.register(billing::stripe_webhook)?;
     api.register(system::health)?;
     api.register(system::ready)?;
     api.register(system::health_at_root)?;
@@ -139,7 +183,9 @@ fn about() -> About {
         version: semver::Version::new(2, 0, 0),
         servers: &[("/api", "This server"), ("https://switchy.build/api", "The hosted service")],
         prefix: PREFIX,
-        public: &["health", "ready", "openapi"],
+        event_streams: &["session_events"],
+        public: &["health", "ready", "openapi", "stripe_webhook"],
+        optional_bodies: &["billing_portal"],
     }
 }
 

@@ -47,7 +47,7 @@ const MODELS: [&str; 9] =
 /// A conversation.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Session {
+pub(super) struct Session {
     /// The session's id.
     id: SessionId,
     /// The Space that it belongs to.
@@ -120,7 +120,7 @@ struct SpacePath {
 /// A session of a Space.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct SessionPath {
+pub(super) struct SessionPath {
     /// The Space's slug.
     #[schemars(length(min = 1, max = 100), example = "example_slug")]
     slug: String,
@@ -189,6 +189,15 @@ impl From<SessionCreate> for store::NewSession {
     }
 }
 
+/// `new` with the Space's default model where it names none; `defaultAgent` follows as it does when
+/// the model is updated.
+fn with_default_model(mut new: store::NewSession, space: &spaces::Space) -> store::NewSession {
+    new.model = new.model.or_else(|| space.default_model.clone());
+    let mentionable = |model: &String| MODELS.contains(&model.as_str());
+    new.default_agent = new.default_agent.or_else(|| new.model.clone().filter(mentionable));
+    new
+}
+
 /// What to change; what is absent stays.
 #[derive(Deserialize, JsonSchema)]
 struct SessionUpdate {
@@ -223,7 +232,7 @@ impl From<SessionUpdate> for store::Change {
 }
 
 /// A slug that no Space can have is that of no Space.
-fn checked_slug(slug: String) -> Result<String> {
+pub(super) fn checked_slug(slug: String) -> Result<String> {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if (1..=MAX_SLUG).contains(&slug.len()) && slug.bytes().all(allowed) {
         Ok(slug)
@@ -233,7 +242,7 @@ fn checked_slug(slug: String) -> Result<String> {
 }
 
 impl SessionPath {
-    fn parse(self) -> Result<(String, SessionId)> {
+    pub(super) fn parse(self) -> Result<(String, SessionId)> {
         let slug = checked_slug(self.slug)?;
         Ok((slug, self.session_id.parse().map_err(|_| Error::not_found("session"))?))
     }
@@ -276,6 +285,7 @@ pub(super) async fn session_create(
         let new = body.into_inner()?.into();
         let slug = checked_slug(path.into_inner().slug)?;
         let space = spaces::view_by_slug(&mut first.tx, &slug).await?;
+        let new = with_default_model(new, &space.0);
         let session = store::create(&mut first.tx, &space, &new).await?;
         let location = format!("{}/spaces/{slug}/sessions/{}", super::PREFIX, session.id);
         Recorded::envelope::<Created<SessionData>>(

@@ -1,11 +1,13 @@
 //! Spaces (contract B1). The URL says `projects`.
 
+use super::sessions::MAX_MODEL;
 use super::{Call, Ctx};
 use crate::auth::Scope;
 use crate::error::{Error, Result};
 use crate::http::reply::Recorded;
 use crate::http::{
-    Answer, Check, Created, IdempotencyKey, Issues, Json, Ok200, Params, Reply, Timestamp,
+    Answer, Check, Created, IdempotencyKey, Issues, Json, NoContent, Ok200, Params, Reply,
+    Timestamp,
 };
 use crate::limits::Write;
 use crate::store::ids::{OrgId, SpaceId};
@@ -201,6 +203,61 @@ impl From<SpaceCreate> for store::NewSpace {
     }
 }
 
+/// What to change; what is absent stays. The slug never changes.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct SpaceUpdate {
+    /// The new name.
+    #[schemars(length(min = 1, max = 100), example = "example_name")]
+    name: Option<String>,
+    /// What it is for now; an empty text clears it.
+    #[schemars(length(max = 1_000))]
+    description: Option<String>,
+    /// All of its tags from now on: at most 20, of 1 to 50 characters each; `[]` clears them.
+    #[schemars(length(max = 20))]
+    tags: Option<Vec<String>>,
+    /// The model that new sessions use unless they name one; an empty text clears it.
+    #[schemars(length(max = 100), example = "example_model")]
+    default_model: Option<String>,
+}
+
+fn example_model() -> &'static str {
+    "claude"
+}
+
+impl Check for SpaceUpdate {
+    fn check(&self, issues: &mut Issues) {
+        if let Some(name) = &self.name {
+            issues.length("name", name.trim(), 1..=MAX_NAME);
+        }
+        issues.length(
+            "description",
+            self.description.as_deref().unwrap_or_default(),
+            0..=MAX_DESCRIPTION,
+        );
+        check_tags(issues, self.tags.as_deref().unwrap_or_default());
+        let model = self.default_model.as_deref().unwrap_or_default();
+        issues.length("defaultModel", model.trim(), 0..=MAX_MODEL);
+    }
+}
+
+/// `None` for a text that stands for nothing, so that what an optional field held can be cleared:
+/// `null` already means that the field is absent.
+pub(super) fn or_cleared(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+impl From<SpaceUpdate> for store::SpaceChange {
+    fn from(change: SpaceUpdate) -> Self {
+        store::SpaceChange {
+            name: change.name.map(|name| name.trim().to_owned()),
+            description: change.description.map(or_cleared),
+            tags: change.tags.map(|tags| clean_tags(Some(tags))),
+            default_model: change.default_model.map(|model| or_cleared(model.trim().to_owned())),
+        }
+    }
+}
+
 /// A Space by id.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -267,6 +324,40 @@ pub(super) async fn space_view(ctx: Ctx, path: Path<SpacePath>) -> Answer<Ok200<
     let outcome = store::view(&mut tx, &id).await;
     let (space, _) = call.end(tx, outcome).await?;
     Reply::ok(SpaceData { project: space.into() })
+}
+
+/// Update a Space
+///
+/// The Space's OWNER and EDITOR may. Its slug never changes, whatever its name becomes. Without a
+/// change nothing happens.
+#[endpoint { method = PATCH, path = "/api/projects/{projectId}", tags = ["Spaces"], operation_id = "space_update" }]
+pub(super) async fn space_update(
+    ctx: Ctx,
+    path: Path<SpacePath>,
+    body: Json<SpaceUpdate>,
+) -> Answer<Ok200<SpaceData>> {
+    let call = Call::writing(&ctx, Scope::SpacesWrite).await?;
+    let id = path.into_inner().project_id.parse().map_err(|_| Error::not_found("Space"))?;
+    let change = body.into_inner()?.into();
+    let mut tx = call.begin().await?;
+    let outcome = store::update(&mut tx, &id, &change).await;
+    let space = call.end(tx, outcome).await?;
+    Reply::ok(SpaceData { project: space.into() })
+}
+
+/// Archive a Space
+///
+/// From then on nobody sees the Space, nor its sessions and `SPACE` notes; its slug stays taken.
+/// The Space's OWNER may, and the organization's OWNER, even one who is not a member of the Space.
+/// Once more is `NOT_FOUND`.
+#[endpoint { method = DELETE, path = "/api/projects/{projectId}", tags = ["Spaces"], operation_id = "space_archive" }]
+pub(super) async fn space_archive(ctx: Ctx, path: Path<SpacePath>) -> Answer<NoContent> {
+    let call = Call::writing(&ctx, Scope::SpacesWrite).await?;
+    let id = path.into_inner().project_id.parse().map_err(|_| Error::not_found("Space"))?;
+    let mut tx = call.begin().await?;
+    let outcome = store::archive(&mut tx, &id).await;
+    call.end(tx, outcome).await?;
+    Reply::no_content()
 }
 
 #[cfg(test)]

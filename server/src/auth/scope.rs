@@ -119,13 +119,25 @@ impl Scopes {
         self.0.iter().any(|name| name == scope.as_str() || (by_star && name == ALL_REST))
     }
 
+    /// Which of `names` a key with these scopes may not hand on to another key of the same user.
+    ///
+    /// A key hands on what it has. `*` is handed on by `*` alone, which hands on everything else
+    /// too: the MCP scopes and those that speak for somebody are kept out of it so that no key has
+    /// them by accident, not because its user would have no right to them.
+    pub fn lacking<'a>(&self, names: &'a [String]) -> Vec<&'a str> {
+        let all = self.0.iter().any(|own| own == ALL_REST);
+        let lacks = |name: &&str| !all && !self.0.iter().any(|own| own == name);
+        names.iter().map(String::as_str).filter(lacks).collect()
+    }
+
     /// The names, as they were minted.
     pub fn names(&self) -> &[String] {
         &self.0
     }
 }
 
-fn is_known(name: &str) -> bool {
+/// Whether there is such a scope, `*` included.
+pub fn is_known(name: &str) -> bool {
     name == ALL_REST || Scope::ALL.iter().any(|scope| scope.as_str() == name)
 }
 
@@ -141,6 +153,20 @@ mod tests {
             let rest = rest && !matches!(scope, Scope::ActOnBehalf | Scope::MessagesAgent);
             assert_eq!(star.allow(*scope), rest, "{}", scope.as_str());
         }
+    }
+
+    #[test]
+    fn a_key_hands_on_what_it_has_and_the_star_everything() {
+        let names = |list: &[&str]| list.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        let all: Vec<&str> = Scope::ALL.iter().map(|s| s.as_str()).chain([ALL_REST]).collect();
+        assert_eq!(Scopes::all_rest().lacking(&names(&all)), [""; 0]);
+        let some = Scopes::stored(names(&["keys:write", "mcp:memory:read"]));
+        assert_eq!(some.lacking(&names(&["mcp:memory:read"])), [""; 0]);
+        let wanted = names(&["*", "keys:write", "act_on_behalf"]);
+        assert_eq!(some.lacking(&wanted), ["*", "act_on_behalf"]);
+        // not even a key with everything by name has the star
+        let named = Scopes::stored(names(&all[..all.len() - 1]));
+        assert_eq!(named.lacking(&names(&["*"])), ["*"]);
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! `admin`: what has to exist before anybody can call the API.
 
+mod credits;
+
 use super::{Failed, Output, progress, say};
 use crate::auth::{ALL_REST, KeySecret, OrgRole, Scope, Scopes};
 use crate::clock::Clock;
 use crate::config::StorageConfig;
 use crate::error::{Error, Result};
 use crate::host::{Access, Database, PoolConfig, key_secret};
+use crate::mail::is_address;
 use crate::store::accounts::{self, Org, User};
 use crate::store::{Store, SystemTx};
 use clap::{Args, Subcommand};
@@ -13,8 +16,6 @@ use serde::Serialize;
 
 /// Longest name of an organization or a key, in characters.
 pub const MAX_NAME: usize = 100;
-/// Longest e-mail address, in characters (RFC 5321).
-pub const MAX_EMAIL: usize = 254;
 
 /// `switchy-server admin …`
 #[derive(Subcommand)]
@@ -27,6 +28,9 @@ pub(super) enum Admin {
     /// API keys
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Credits of an organization
+    #[command(subcommand)]
+    Credits(credits::Credits),
 }
 
 #[derive(Subcommand)]
@@ -138,15 +142,10 @@ impl Made {
     }
 }
 
-/// Refuses what cannot be an e-mail address; whether it is one, only sending to it would tell.
+/// Refuses what cannot be an e-mail address.
 fn checked_email(email: &str) -> Result<&str> {
     let email = email.trim();
-    let plausible = email.len() <= MAX_EMAIL
-        && !email.chars().any(|c| c.is_whitespace() || c.is_control())
-        && email.split_once('@').is_some_and(|(local, domain)| {
-            !local.is_empty() && !domain.is_empty() && !domain.contains('@')
-        });
-    if plausible {
+    if is_address(email) {
         Ok(email)
     } else {
         Err(Error::invalid(["email"], "invalid_email", "must be an e-mail address"))
@@ -232,21 +231,30 @@ async fn key_create(store: &Store, secret: &KeySecret, command: &KeyCreate) -> R
 }
 
 pub(super) async fn run(command: Admin) -> std::result::Result<(), Failed> {
-    let common = match &command {
-        Admin::Bootstrap(c) => &c.common,
-        Admin::User(UserCommand::Add(c)) => &c.common,
-        Admin::Key(KeyCommand::Create(c)) => &c.common,
-    };
+    match command {
+        Admin::Bootstrap(c) => {
+            make(&c.common, async |store, key| bootstrap(store, key, &c.org, &c.email).await).await
+        }
+        Admin::User(UserCommand::Add(c)) => {
+            make(&c.common, async |store, key| user_add(store, key, &c).await).await
+        }
+        Admin::Key(KeyCommand::Create(c)) => {
+            make(&c.common, async |store, key| key_create(store, key, &c).await).await
+        }
+        Admin::Credits(command) => credits::run(command).await,
+    }
+}
+
+/// Makes something, beside a running server or without one, and says what.
+async fn make(
+    common: &Common,
+    work: impl AsyncFnOnce(&Store, &KeySecret) -> Result<Made>,
+) -> std::result::Result<(), Failed> {
     let database = Database::open(&common.storage, Access::Shared, progress()).await?;
     let outcome = async {
         let (store, _) = database.store(PoolConfig::for_command(), Clock::Database).await?;
         let secret = key_secret(&store, &common.storage).await?;
-        let made = match &command {
-            Admin::Bootstrap(c) => bootstrap(&store, &secret, &c.org, &c.email).await?,
-            Admin::User(UserCommand::Add(c)) => user_add(&store, &secret, c).await?,
-            Admin::Key(KeyCommand::Create(c)) => key_create(&store, &secret, c).await?,
-        };
-        Ok::<Made, Failed>(made)
+        Ok::<Made, Failed>(work(&store, &secret).await?)
     }
     .await;
     database.stop().await?;

@@ -103,7 +103,9 @@ macro_rules! failed_from {
 
 failed_from!(
     crate::api::DescriptionError,
+    crate::mail::MailError,
     crate::server::StartError,
+    crate::mcp::client::SetupError,
     crate::store::ConnectError,
     crate::store::migrations::MigrateError,
     serde_json::Error,

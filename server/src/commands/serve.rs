@@ -7,8 +7,11 @@ use crate::config::Config;
 use crate::host::{self, Access, Database, PoolConfig};
 use crate::limits::Limits;
 use crate::logging;
+use crate::mail::{MailError, Mailer};
+use crate::mcp::client::{Outbound, Upstreams};
 use crate::profile::{self, Saved};
 use crate::server::{self, AppParts, Running, ServerConfig, reachable};
+use crate::store::vault::Vault;
 use crate::store::{Store, accounts};
 use slog::{Logger, info, warn};
 use std::net::SocketAddr;
@@ -52,6 +55,7 @@ async fn serve(
     log: &Logger,
     mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
 ) -> Result<(), Failed> {
+    let mailer = mailer(config)?;
     let starting = async {
         let pool = PoolConfig {
             size: config.pool_size,
@@ -64,7 +68,8 @@ async fn serve(
         let secret = host::key_secret(&store, &config.storage).await?;
         let embedder = host::embedder(&config.storage, &config.model, progress()).await?;
         info!(log, "model"; "id" => embedder.model_id());
-        let running = listen(config, &store, secret, embedder, log)?;
+        let vault = host::vault(&store, &config.storage, log).await?;
+        let running = listen(config, &store, (secret, vault), embedder, mailer, log)?;
         first_run(config, database, &store, &running).await?;
         Ok::<_, Failed>(running)
     };
@@ -88,8 +93,9 @@ async fn serve(
 fn listen(
     config: &Config,
     store: &Store,
-    secret: KeySecret,
+    (secret, vault): (KeySecret, Vault),
     embedder: std::sync::Arc<dyn crate::search::embedder::Embedder>,
+    mailer: Option<Mailer>,
     log: &Logger,
 ) -> Result<Running, Failed> {
     let limits = Limits {
@@ -103,8 +109,16 @@ fn listen(
         key_secret: secret,
         limits,
         public_url: config.public_url.clone(),
+        mailer,
+        events: crate::events::EventsConfig::default(),
+        billing: config.billing.options(),
+        vault,
+        upstreams: Upstreams::new(Outbound {
+            allowed: config.mcp_allow_hosts.clone(),
+            ..Outbound::default()
+        })?,
         log: log.clone(),
-    });
+    })?;
     let server = ServerConfig {
         bind: config.bind,
         tls: config.tls_cert.clone().zip(config.tls_key.clone()),
@@ -112,6 +126,12 @@ fn listen(
         log: log.clone(),
     };
     Ok(server::start(app, &server)?)
+}
+
+/// The mail server, if the operator has one.
+fn mailer(config: &Config) -> Result<Option<Mailer>, MailError> {
+    let mail = &config.mail;
+    mail.smtp_url.as_ref().map(|url| Mailer::new(url, mail.mail_from.as_deref())).transpose()
 }
 
 /// Where people reach the API.

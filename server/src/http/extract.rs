@@ -20,6 +20,7 @@ use serde_json::Value;
 use serde_path_to_error::Segment;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
+use std::marker::PhantomData;
 
 /// Shortest and longest `Idempotency-Key`, in visible ASCII characters.
 pub const IDEMPOTENCY_KEY_LENGTH: std::ops::RangeInclusive<usize> = 1..=255;
@@ -32,6 +33,8 @@ pub const MAX_JSON_DEPTH: usize = 127;
 pub struct Issues {
     at: Vec<Step>,
     found: Vec<Issue>,
+    /// Where something is wrong already, before the check.
+    known: Vec<Vec<Step>>,
 }
 
 impl Issues {
@@ -43,6 +46,13 @@ impl Issues {
         let mut path = self.at.clone();
         path.push(field.into());
         self.found.push(Issue { path, code, message: message.into() });
+    }
+
+    /// Whether `field` could not be read at all, and is absent for that reason alone.
+    pub fn is_unreadable(&self, field: &'static str) -> bool {
+        let mut path = self.at.clone();
+        path.push(field.into());
+        self.known.iter().any(|known| known.starts_with(&path))
     }
 
     /// Checks what lies below `field`.
@@ -95,6 +105,9 @@ impl Issues {
 
 /// Types that can check what a schema cannot express, or Dropshot does not enforce.
 pub trait Check {
+    /// Whether a request without a body is one without fields; it then needs no content type.
+    const MAY_BE_ABSENT: bool = false;
+
     /// Adds everything that is wrong with `self`.
     fn check(&self, issues: &mut Issues) {
         let _ = issues;
@@ -103,7 +116,8 @@ pub trait Check {
 
 /// Adds what `value` violates, except where something else is wrong already.
 fn check_rest<T: Check>(value: &T, at: &[Step], issues: &mut Vec<Issue>) {
-    let mut more = Issues { at: at.to_vec(), found: Vec::new() };
+    let at_fault = issues.iter().map(|issue| issue.path.clone()).collect();
+    let mut more = Issues { at: at.to_vec(), found: Vec::new(), known: at_fault };
     value.check(&mut more);
     let known = issues.len();
     for issue in more.found {
@@ -191,6 +205,33 @@ fn find_nul(value: &Value, path: &mut Vec<Step>, issues: &mut Vec<Issue>) {
     }
 }
 
+/// Takes out what `path` leads to, so that the rest can be read: the field that it is or is in,
+/// whose path it returns. An element of a list of objects is emptied instead, for the others to
+/// keep their places.
+fn take_out<'a>(value: &mut Value, path: &'a [Step]) -> Option<&'a [Step]> {
+    let last = path.iter().rposition(|step| matches!(step, Step::Field(_)))?;
+    let mut place = value;
+    for step in &path[..last] {
+        place = match step {
+            Step::Field(name) => place.get_mut(name.as_ref())?,
+            Step::Index(i) => place.get_mut(*i)?,
+        };
+    }
+    let (Step::Field(name), Some(fields)) = (&path[last], place.as_object_mut()) else {
+        return None;
+    };
+    match (fields.get_mut(name.as_ref()), &path[last + 1..]) {
+        (Some(Value::Array(list)), [Step::Index(i)]) if list.iter().any(Value::is_object) => {
+            *list.get_mut(*i)? = Value::Object(serde_json::Map::new());
+            None
+        }
+        _ => {
+            fields.remove(name.as_ref());
+            path.get(..=last)
+        }
+    }
+}
+
 fn parse<T: DeserializeOwned + JsonSchema + Check>(bytes: &[u8]) -> Result<T> {
     let mut value: Value = serde_json::from_slice(bytes).map_err(|e| {
         let message = e.to_string();
@@ -218,17 +259,16 @@ fn parse<T: DeserializeOwned + JsonSchema + Check>(bytes: &[u8]) -> Result<T> {
         unreadable.push(located(&refusal, &[]));
     }
     // what can be read without the unreadable is checked all the same
-    if let Some(object) = value.as_object_mut() {
-        object.retain(|name, _| {
-            let field = Step::from(name.clone());
-            !unreadable.iter().any(|issue| issue.path.first() == Some(&field))
-        });
-    }
-    issues.extend(unreadable);
+    let taken: Vec<&[Step]> =
+        unreadable.iter().filter_map(|issue| take_out(&mut value, &issue.path)).collect();
+    issues.extend(unreadable.iter().cloned());
     let mut always: Option<Vec<Issue>> = None;
     for rest in completed::<T>(&value).iter().filter_map(|whole| T::deserialize(whole).ok()) {
         let mut all = issues.clone();
         check_rest(&rest, &[], &mut all);
+        // what is wrong with a stand-in is nobody's fault
+        let stands_in = |issue: &Issue| taken.iter().any(|field| issue.path.starts_with(field));
+        all.retain(|issue| issues.contains(issue) || !stands_in(issue));
         match &mut always {
             None => always = Some(all),
             Some(always) => always.retain(|issue| all.contains(issue)),
@@ -323,12 +363,50 @@ where
         let json = is_json(request.headers());
         let read = read_limited(request.into_body(), limit).await;
         let (value, digest) = match read {
-            Ok(Some(bytes)) if json => (parse(&bytes), Sha256::digest(&bytes).into()),
+            Ok(Some(bytes)) if json && !(T::MAY_BE_ABSENT && bytes.is_empty()) => {
+                (parse(&bytes), Sha256::digest(&bytes).into())
+            }
+            Ok(Some(bytes)) if T::MAY_BE_ABSENT && bytes.is_empty() => {
+                (parse(b"{}"), Sha256::digest(&bytes).into())
+            }
             Ok(Some(_)) => (Err(Error::UnsupportedMediaType), [0; 32]),
             Ok(None) => (Err(Error::TooLarge { limit }), [0; 32]),
             Err(error) => (Err(error), [0; 32]),
         };
         Ok(Json { value, digest })
+    }
+
+    fn metadata(content_type: ApiEndpointBodyContentType) -> ExtractorMetadata {
+        TypedBody::<T>::metadata(content_type)
+    }
+}
+
+/// A body as it came, of which `T` documents the form: for what is signed byte by byte.
+pub struct Raw<T> {
+    bytes: Result<Vec<u8>>,
+    documented: PhantomData<T>,
+}
+
+impl<T> Raw<T> {
+    /// The bytes, or why there are none.
+    pub fn into_inner(self) -> Result<Vec<u8>> {
+        self.bytes
+    }
+}
+
+#[async_trait]
+impl<T> ExclusiveExtractor for Raw<T>
+where
+    T: DeserializeOwned + JsonSchema + Send + Sync + 'static,
+{
+    async fn from_request<C: ServerContext>(
+        rqctx: &RequestContext<C>,
+        request: http::Request<Body>,
+    ) -> Result<Self, HttpError> {
+        let limit = rqctx.request_body_max_bytes();
+        let read = read_limited(request.into_body(), limit).await;
+        let bytes = read.and_then(|bytes| bytes.ok_or(Error::TooLarge { limit }));
+        Ok(Raw { bytes, documented: PhantomData })
     }
 
     fn metadata(content_type: ApiEndpointBodyContentType) -> ExtractorMetadata {

@@ -134,7 +134,8 @@ async fn answer<C: ServerContext>(
     let header_id = well_formed_request_id(request.headers())
         .map(|own| std::mem::replace(&mut rqctx.request_id, own));
     let path = request.uri().path().to_owned();
-    scope::enter(Scope::new(rqctx.request_id.clone()), async move {
+    let scope = Scope::new(rqctx.request_id.clone()).until(started + config.deadline);
+    scope::enter(scope, async move {
         let found = find(routers, request.method(), &path, &method);
         let operation = found.as_ref().ok().map(|f| f.operation.clone());
         let outcome = match found {

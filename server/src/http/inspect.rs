@@ -36,30 +36,59 @@ pub(super) fn inspect<T: DeserializeOwned + JsonSchema>(value: &Value) -> Vec<Is
 /// rest is wrong whichever it would have been.
 pub(super) fn completed<T: JsonSchema>(value: &Value) -> Vec<Value> {
     let root = schemars::r#gen::SchemaGenerator::default().into_root_schema_for::<T>();
-    let (Some(object), Some(fields)) = (&root.schema.object, value.as_object()) else {
-        return Vec::new();
-    };
-    let lacking = object
-        .required
-        .iter()
-        .filter(|name| !fields.contains_key(*name))
-        .filter_map(|name| {
-            let schema = resolve(&root.definitions, object.properties.get(name)?)?;
-            Some((name.clone(), stand_ins(&root.definitions, schema)))
-        })
-        .collect::<Vec<_>>();
-    let ways = lacking.iter().map(|(_, values)| values.len()).max().unwrap_or(1);
-    (0..ways)
-        .map(|way| {
-            let mut whole = fields.clone();
-            for (name, values) in &lacking {
-                if let Some(value) = values.get(way).or(values.last()) {
-                    whole.insert(name.clone(), value.clone());
+    let mut ways = 1;
+    let mut all = Vec::new();
+    while all.len() < ways {
+        let mut completion =
+            Completion { definitions: &root.definitions, way: all.len(), ways: &mut ways };
+        let whole = completion.complete(value, &root.schema);
+        all.push(whole);
+    }
+    all
+}
+
+/// One of the ways to complete a value.
+struct Completion<'a> {
+    definitions: &'a Map<String, Schema>,
+    way: usize,
+    /// How many there are, as far as is known.
+    ways: &'a mut usize,
+}
+
+impl Completion<'_> {
+    fn complete(&mut self, value: &Value, schema: &SchemaObject) -> Value {
+        let definitions = self.definitions;
+        match (value, &schema.object, schema.array.as_ref().and_then(|a| a.items.as_ref())) {
+            (Value::Object(fields), Some(object), _) => {
+                let mut whole = serde_json::Map::new();
+                for (name, field) in fields {
+                    let described = object.properties.get(name);
+                    let described = described.and_then(|schema| resolve(definitions, schema));
+                    let field = match described {
+                        Some(schema) => self.complete(field, schema),
+                        None => field.clone(),
+                    };
+                    whole.insert(name.clone(), field);
                 }
+                for name in object.required.iter().filter(|name| !fields.contains_key(*name)) {
+                    let described = object.properties.get(name);
+                    let described = described.and_then(|schema| resolve(definitions, schema));
+                    let values = described.map(|schema| stand_ins(definitions, schema));
+                    let values = values.unwrap_or_default();
+                    *self.ways = (*self.ways).max(values.len());
+                    if let Some(value) = values.get(self.way).or(values.last()) {
+                        whole.insert(name.clone(), value.clone());
+                    }
+                }
+                Value::Object(whole)
             }
-            Value::Object(whole)
-        })
-        .collect()
+            (Value::Array(elements), _, Some(SingleOrVec::Single(items))) => {
+                let Some(items) = resolve(definitions, items) else { return value.clone() };
+                elements.iter().map(|element| self.complete(element, items)).collect()
+            }
+            _ => value.clone(),
+        }
+    }
 }
 
 /// Values that a schema accepts: every word of a closed set, else the emptiest one.

@@ -8,7 +8,8 @@ mod inspect;
 pub mod openapi;
 pub mod reply;
 pub mod scope;
+pub mod sse;
 
 pub use envelope::{Envelope, Failure, Timestamp};
-pub use extract::{Check, IdempotencyKey, Issues, Json, Params};
+pub use extract::{Check, IdempotencyKey, Issues, Json, Params, Raw};
 pub use reply::{Answer, Created, NoContent, Ok200, Reply};

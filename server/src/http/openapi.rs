@@ -112,6 +112,10 @@ pub struct About {
     pub prefix: &'static str,
     /// Operations that need no key.
     pub public: &'static [&'static str],
+    /// Operations that answer with server-sent events, each of which their schema describes.
+    pub event_streams: &'static [&'static str],
+    /// Operations whose body may be left out.
+    pub optional_bodies: &'static [&'static str],
 }
 
 /// OpenAPI 3.0.3: the union of what Dropshot emits for `parts`, completed.
@@ -218,13 +222,21 @@ fn complete(operation: &mut Value, about: &About) {
     let public = about.public.contains(&id.as_str());
     operation["security"] = if public { json!([{}]) } else { json!([{ "apiKey": [] }]) };
     let has_body = operation.get("requestBody").is_some();
+    if has_body && about.optional_bodies.contains(&id.as_str()) {
+        operation["requestBody"]["required"] = json!(false);
+    }
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else {
         return;
     };
     let ranges = ["4XX", "5XX"].map(|range| responses.shift_remove_entry(range));
+    let streams = about.event_streams.contains(&id.as_str());
     for (status, response) in responses.iter_mut() {
         if status.starts_with('2') {
             response["headers"] = success_headers(public, status == "201");
+            if streams {
+                let content = response["content"]["application/json"].take();
+                response["content"] = json!({ super::sse::CONTENT_TYPE: content });
+            }
         }
     }
     for failure in FAILURES.iter().chain(&ALSO) {

@@ -1,6 +1,7 @@
 //! Successful answers: a finished response, documented by its type.
 
 use super::envelope::{Envelope, Failure};
+use super::sse;
 use crate::error::{Error, Result};
 use dropshot::{
     ApiEndpointResponse, Body, HttpError, HttpResponse, HttpResponseCreated, HttpResponseDeleted,
@@ -28,6 +29,8 @@ pub struct Ok200<T>(PhantomData<T>);
 pub struct Created<T>(PhantomData<T>);
 /// 204, without a body.
 pub struct NoContent;
+/// 200, with a stream of server-sent events, each of which a `T` describes.
+pub struct EventStream<T>(PhantomData<T>);
 
 impl<T: Serialize + JsonSchema + Send + Sync + 'static> Documented for Ok200<T> {
     const STATUS: StatusCode = StatusCode::OK;
@@ -40,6 +43,13 @@ impl<T: Serialize + JsonSchema + Send + Sync + 'static> Documented for Created<T
     const STATUS: StatusCode = StatusCode::CREATED;
     fn metadata() -> ApiEndpointResponse {
         HttpResponseCreated::<Envelope<T>>::response_metadata()
+    }
+}
+
+impl<T: JsonSchema + Serialize + Send + Sync + 'static> Documented for EventStream<T> {
+    const STATUS: StatusCode = StatusCode::OK;
+    fn metadata() -> ApiEndpointResponse {
+        HttpResponseOk::<T>::response_metadata()
     }
 }
 
@@ -112,6 +122,18 @@ impl<T: Serialize + JsonSchema + Send + Sync + 'static> Reply<Ok200<T>> {
     /// 200 with `data`.
     pub fn ok(data: T) -> Answer<Ok200<T>> {
         Ok(Reply::from_recorded(Recorded::envelope::<Ok200<T>>(data, None)?))
+    }
+}
+
+impl<T> Reply<EventStream<T>> {
+    /// 200 with events that are still to come.
+    pub fn stream(blocks: sse::Blocks) -> Answer<EventStream<T>> {
+        let mut response = Response::new(Body::wrap(blocks));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(sse::CONTENT_TYPE));
+        // proxies that collect an answer before they pass it on are asked not to
+        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+        Ok(Reply { response, documented: PhantomData })
     }
 }
 

@@ -4,6 +4,7 @@
 use dropshot::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use std::cell::RefCell;
+use std::time::{Duration, Instant};
 
 tokio::task_local! {
     static SCOPE: Scope;
@@ -15,6 +16,7 @@ pub struct Scope {
     headers: RefCell<HeaderMap>,
     failure: RefCell<Option<Answered>>,
     caller: RefCell<Option<String>>,
+    deadline: Option<Instant>,
 }
 
 /// A rendered failure, and what the log says of it.
@@ -33,7 +35,13 @@ impl Scope {
             headers: RefCell::default(),
             failure: RefCell::default(),
             caller: RefCell::default(),
+            deadline: None,
         }
+    }
+
+    /// The same, to be answered until then.
+    pub fn until(self, deadline: Instant) -> Self {
+        Scope { deadline: Some(deadline), ..self }
     }
 }
 
@@ -45,6 +53,12 @@ pub async fn enter<F: Future>(scope: Scope, future: F) -> F::Output {
 /// The running request's id; empty outside of one.
 pub fn request_id() -> String {
     SCOPE.try_with(|s| s.request_id.clone()).unwrap_or_default()
+}
+
+/// How much time the running request has left; `None` outside of one.
+pub fn time_left() -> Option<Duration> {
+    let deadline = SCOPE.try_with(|s| s.deadline).ok().flatten()?;
+    Some(deadline.saturating_duration_since(Instant::now()))
 }
 
 /// Puts a header on the answer, whatever the answer will be.

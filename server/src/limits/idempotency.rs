@@ -3,12 +3,14 @@
 //! Claiming the key, the work and the recording of its answer are one transaction: either all of it
 //! happened or nothing did, whatever dies in between.
 
+use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::http::reply::{Answer, Documented, Recorded, Reply};
 use crate::http::{Failure, IdempotencyKey, Json, scope};
 use crate::store::idempotency::{self, Claim, Key, Stored};
 use crate::store::{Store, Tx};
 use http::{HeaderName, HeaderValue, StatusCode};
+use sha2::{Digest, Sha256};
 
 /// A writing request, claimed or answered already.
 pub enum Write<D> {
@@ -33,6 +35,11 @@ struct Claimed {
 }
 
 impl Claimed {
+    fn of(request: &dropshot::RequestInfo, key: String, digest: [u8; 32]) -> Self {
+        let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+        Claimed { method, path, key, digest }
+    }
+
     fn key(&self) -> Key<'_> {
         Key { method: &self.method, path: &self.path, key: &self.key, digest: &self.digest }
     }
@@ -44,26 +51,49 @@ impl Claimed {
 /// still running.
 pub async fn begin<B, D: Documented>(
     store: &Store,
-    caller: &crate::auth::Caller,
+    caller: &Caller,
     request: &dropshot::RequestInfo,
     key: IdempotencyKey,
     body: &mut Json<B>,
 ) -> Result<Write<D>> {
     let key = key.into_inner()?;
-    let Some(key) = key else {
+    match &key {
         // without a key nothing is recorded: a bad body need not even reach the database
-        body.take_error()?;
-        let tx = store.begin(caller).await?;
+        None => body.take_error()?,
+        Some(_) => body.take_fleeting_error()?,
+    }
+    let claimed = key.map(|key| Claimed::of(request, key, body.digest()));
+    claim(store, caller, claimed).await
+}
+
+/// The same for a POST that has no body. `path` is what the answer is kept under: the request's own
+/// may hold what must not be stored.
+pub async fn begin_bodiless<D: Documented>(
+    store: &Store,
+    caller: &Caller,
+    method: &http::Method,
+    path: &str,
+    key: IdempotencyKey,
+) -> Result<Write<D>> {
+    let claimed = key.into_inner()?.map(|key| Claimed {
+        method: method.to_string(),
+        path: path.to_owned(),
+        key,
+        digest: [0; 32],
+    });
+    claim(store, caller, claimed).await
+}
+
+/// Begins the transaction that the request with this key is answered in.
+async fn claim<D: Documented>(
+    store: &Store,
+    caller: &Caller,
+    claimed: Option<Claimed>,
+) -> Result<Write<D>> {
+    let mut tx = store.begin(caller).await?;
+    let Some(claimed) = claimed else {
         return Ok(Write::First(Box::new(First { tx, claimed: None })));
     };
-    body.take_fleeting_error()?;
-    let claimed = Claimed {
-        method: request.method().to_string(),
-        path: request.uri().path().to_owned(),
-        key,
-        digest: body.digest(),
-    };
-    let mut tx = store.begin(caller).await?;
     let claim = idempotency::claim(&mut tx, claimed.key()).await?;
     match claim {
         Claim::Claimed => {
@@ -97,15 +127,68 @@ pub async fn begin<B, D: Documented>(
     }
 }
 
+/// The answer to a request that made a secret, which is shown once and stored nowhere.
+pub struct WithSecret {
+    /// For the first request: with the secret.
+    pub shown: Recorded,
+    /// For those after it: the same, without the secret.
+    pub kept: Recorded,
+}
+
+/// Work that waits for somebody else, without a transaction: see [`First::pause`].
+pub struct Paused {
+    caller: Caller,
+    claimed: Option<Claimed>,
+}
+
+impl Paused {
+    /// What identifies the request, its user and its body; `None` when it has no key, and so is
+    /// like no other.
+    pub fn digest(&self) -> Option<[u8; 32]> {
+        let claimed = self.claimed.as_ref()?;
+        let mut digest = Sha256::new();
+        let parts = [self.caller.key_id.as_str(), &claimed.method, &claimed.path, &claimed.key];
+        for part in parts {
+            digest.update(part.as_bytes());
+            digest.update([0]);
+        }
+        Some(digest.chain_update(claimed.digest).finalize().into())
+    }
+
+    /// Goes on in another transaction. The same request may have been answered meanwhile: then what
+    /// was done in between must have been done once for both, by [`Paused::digest`].
+    pub async fn resume<D: Documented>(self, store: &Store) -> Result<Write<D>> {
+        claim(store, &self.caller, self.claimed).await
+    }
+}
+
 impl First {
+    /// Ends the transaction without an answer, so that no connection is held while somebody else
+    /// is asked. Only for what has written nothing yet.
+    pub async fn pause(self) -> Result<Paused> {
+        let caller = self.tx.caller().clone();
+        self.tx.rollback().await?;
+        Ok(Paused { caller, claimed: self.claimed })
+    }
+
     /// Ends the work: records its answer, good or bad, and makes it durable; or undoes everything
     /// when the same request could succeed later.
-    pub async fn finish<D: Documented>(mut self, outcome: Result<Recorded>) -> Answer<D> {
+    pub async fn finish<D: Documented>(self, outcome: Result<Recorded>) -> Answer<D> {
+        let outcome = outcome.map(|answer| WithSecret { kept: answer.clone(), shown: answer });
+        self.finish_with_secret(outcome).await
+    }
+
+    /// As [`First::finish`], for an answer with a secret in it: a replay shows what is kept
+    /// (contract A5).
+    pub async fn finish_with_secret<D: Documented>(
+        mut self,
+        outcome: Result<WithSecret>,
+    ) -> Answer<D> {
         let Some(claimed) = &self.claimed else {
             return match outcome {
-                Ok(recorded) => {
+                Ok(answer) => {
                     self.tx.commit().await?;
-                    Ok(Reply::from_recorded(recorded))
+                    Ok(Reply::from_recorded(answer.shown))
                 }
                 Err(error) => {
                     self.tx.rollback().await?;
@@ -113,11 +196,12 @@ impl First {
                 }
             };
         };
-        let recorded = match outcome {
-            Ok(recorded) => recorded,
+        let answer = match outcome {
+            Ok(answer) => answer,
             Err(error) if error.is_deterministic() => {
                 self.tx.undo_to_savepoint().await?;
-                Recorded::failure(&error)?
+                let refusal = Recorded::failure(&error)?;
+                WithSecret { kept: refusal.clone(), shown: refusal }
             }
             Err(error) => {
                 self.tx.rollback().await?;
@@ -125,12 +209,12 @@ impl First {
             }
         };
         let stored = Stored {
-            status: recorded.status.as_u16(),
-            body: recorded.body.clone(),
-            location: recorded.location.clone(),
+            status: answer.kept.status.as_u16(),
+            body: answer.kept.body,
+            location: answer.kept.location,
         };
         idempotency::record(&mut self.tx, claimed.key(), &stored).await?;
         self.tx.commit().await?;
-        Ok(Reply::from_recorded(recorded))
+        Ok(Reply::from_recorded(answer.shown))
     }
 }

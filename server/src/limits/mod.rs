@@ -3,5 +3,5 @@
 mod idempotency;
 mod rate;
 
-pub use idempotency::{First, Write, begin};
-pub use rate::{Bucket, Limits, admit};
+pub use idempotency::{First, Paused, WithSecret, Write, begin, begin_bodiless};
+pub use rate::{Bucket, Limits, admit, count_failure, digest};

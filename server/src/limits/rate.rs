@@ -52,6 +52,11 @@ fn bearer(headers: &HeaderMap) -> Result<ApiKey> {
         .map_err(|_| refused("this is not an API key: it is mistyped, truncated or foreign"))
 }
 
+/// The digest of the key that the request carries, if it carries any.
+pub fn digest(secret: &KeySecret, headers: &HeaderMap) -> Option<[u8; 32]> {
+    bearer(headers).ok().map(|key| secret.digest(&key))
+}
+
 /// Turns the request's key into its caller and counts the request.
 ///
 /// 401 without a valid key, 429 when the key's limit (or, without a valid key, the address's) is
@@ -96,6 +101,20 @@ pub async fn admit(
             )))
         }
     }
+}
+
+/// Counts a request that proves itself by other means than a key, and has failed to: 429 when the
+/// address's limit is spent.
+pub async fn count_failure(store: &Store, limits: &Limits, peer: IpAddr) -> Result<()> {
+    let address = peer.to_canonical().to_string();
+    let attempt = Attempt {
+        digest: None,
+        address: &address,
+        bucket: Bucket::Write.as_str(),
+        limit: limits.writes,
+        failure_limit: limits.failures,
+    };
+    check(&authenticate(store, &attempt).await?, limits.failures)
 }
 
 fn caller(outcome: &Outcome) -> Result<Option<Caller>> {

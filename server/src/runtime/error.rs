@@ -69,6 +69,17 @@ pub enum RuntimeError {
         what: String,
     },
 
+    /// The key of the vault is not one.
+    #[error(
+        "{} does not hold the key that encrypts the secrets of integrations; put the right file \
+         back, or remove it: then those secrets are lost, and a new key is made",
+        path.display()
+    )]
+    VaultKey {
+        /// The file.
+        path: PathBuf,
+    },
+
     /// A wheel with the pinned checksum lacks a file, or cannot be read: a fault of this program.
     #[error("{wheel} could not be unpacked ({reason}); please report this as a bug")]
     Wheel {

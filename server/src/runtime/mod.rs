@@ -24,6 +24,7 @@ mod postgres;
 mod progress;
 mod requirements;
 mod unpack;
+mod vault_key;
 
 pub use data_dir::{DataDirLock, lock_data_dir};
 pub use error::RuntimeError;
@@ -31,3 +32,4 @@ pub use install::{InstallOptions, Installed, Parts, install, install_with};
 pub use layout::{APP_NAME, Layout};
 pub use postgres::{EmbeddedPostgres, PostgresExit, PostgresOptions};
 pub use progress::{Progress, Silent, TerminalProgress};
+pub use vault_key::vault_key;

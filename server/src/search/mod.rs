@@ -22,13 +22,18 @@ use crate::store::search::{self as store, EXACT_BELOW, Filter, Reference};
 use crate::store::{Store, Tx};
 use cache::QueryCache;
 use embedder::{EmbedError, Embedder, NoteEmbedding, QueryEmbedding};
+use futures::{StreamExt, stream};
 use slog::Logger;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use tokio::time::timeout_at;
 
 /// Candidates that each arm (words, vectors) contributes.
 pub const CANDIDATES: i32 = 100;
+/// How many notes of one batch are embedded at the same time.
+pub const BATCH_CONCURRENCY: usize = 2;
 /// Most pieces of a query that are looked for literally.
 const MAX_PIECES: usize = 8;
 
@@ -174,6 +179,33 @@ impl Search {
                 Ok(None)
             }
         }
+    }
+
+    /// The vectors of many notes, in their order, each as [`Search::embed_note`] has it. A few at a
+    /// time, so that others are embedded meanwhile. Those that are not done by `until` get none:
+    /// they are to be found by their words, until the backfill catches up. 503 when too many texts
+    /// wait already.
+    pub async fn embed_notes(
+        &self,
+        contents: Vec<&str>,
+        until: Instant,
+    ) -> Result<Vec<Option<NoteVectors>>> {
+        let mut done = Vec::with_capacity(contents.len());
+        let count = contents.len();
+        if self.embedder.is_available() {
+            // nothing is done before it is asked for
+            let waiting: Vec<_> = contents.into_iter().map(|c| self.embed_note(c)).collect();
+            let mut embeddings = stream::iter(waiting).buffered(BATCH_CONCURRENCY);
+            while let Ok(Some(next)) = timeout_at(until.into(), embeddings.next()).await {
+                done.push(next?);
+            }
+        }
+        if done.len() < count {
+            slog::warn!(self.log, "notes were written without vectors";
+                "count" => count - done.len());
+        }
+        done.resize_with(count, || None);
+        Ok(done)
     }
 
     /// A query's vectors; `None` when there is no model. 503 when too many texts wait already.

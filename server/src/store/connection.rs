@@ -24,7 +24,7 @@ pub const APP_ROLE: &str = "switchy_app";
 pub const SYSTEM_ROLE: &str = "switchy_system";
 
 /// How long a connection may wait for PostgreSQL to accept it.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the pool needs to know.
 #[derive(Clone)]
@@ -66,20 +66,24 @@ pub type Pooled = PooledConnection<'static, AsyncDieselConnectionManager<AsyncPg
 pub struct Store {
     pool: Pool<AsyncPgConnection>,
     clock: Clock,
+    /// For what needs a connection of its own.
+    url: secrecy::SecretString,
+}
+
+/// With the whole chain of causes: the first one alone says little.
+pub(super) fn refused(e: tokio_postgres::Error) -> ConnectError {
+    let mut cause = e.to_string();
+    let mut source = std::error::Error::source(&e);
+    while let Some(s) = source {
+        cause = format!("{cause}: {s}");
+        source = s.source();
+    }
+    ConnectError::Refused(cause)
 }
 
 /// Opens one connection, in plain or over TLS as its URL says.
 pub(super) async fn open(url: &str) -> Result<AsyncPgConnection, ConnectError> {
     let (config, mode) = tls::parse(url)?;
-    let refused = |e: tokio_postgres::Error| {
-        let mut cause = e.to_string();
-        let mut source = std::error::Error::source(&e);
-        while let Some(s) = source {
-            cause = format!("{cause}: {s}");
-            source = s.source();
-        }
-        ConnectError::Refused(cause)
-    };
     let opened = async {
         let connection = match mode {
             TlsMode::Off => {
@@ -144,7 +148,12 @@ impl Store {
             .connection_timeout(config.checkout_timeout)
             .test_on_check_out(false)
             .build_unchecked(manager);
-        Ok(Store { pool, clock: config.clock.clone() })
+        Ok(Store { pool, clock: config.clock.clone(), url: config.url.clone() })
+    }
+
+    /// Where the database is; may hold a password.
+    pub(super) fn url(&self) -> &secrecy::SecretString {
+        &self.url
     }
 
     /// Where this store takes the time from.

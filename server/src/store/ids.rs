@@ -168,6 +168,10 @@ id!(
     /// An MCP server that an organization has registered.
     McpServerId
 );
+id!(
+    /// A secret in the vault of an organization; never the secret itself.
+    SecretId
+);
 
 #[cfg(test)]
 mod tests {

@@ -5,21 +5,35 @@
 
 pub mod accounts;
 pub mod authentication;
+pub mod billing;
 mod connection;
+pub mod credits;
+pub mod events;
 pub mod idempotency;
 pub mod ids;
+pub mod invitation_mails;
+pub mod invitations;
+pub mod keys;
+mod listener;
+pub mod mcp_servers;
+pub mod members;
 pub mod memory;
+pub mod messages;
 pub mod migrations;
 pub mod models;
+pub mod reactions;
 pub mod requirements;
 mod schema;
 pub mod search;
 pub mod secrets;
 pub mod sessions;
+pub mod space_members;
 pub mod spaces;
 mod tls;
 mod tx;
+pub mod vault;
 pub mod visibility;
 
 pub use connection::{ConnectError, Pooled, Store, StoreConfig};
+pub use listener::Listener;
 pub use tx::{SystemTx, Tx};

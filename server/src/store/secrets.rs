@@ -1,4 +1,4 @@
-//! The secret under which API keys are digested: the operator's, or the database's.
+//! Secrets that servers of one database share: the operator's, or the database's.
 
 use super::Store;
 use crate::auth::KeySecret;
@@ -7,7 +7,7 @@ use diesel::QueryableByName;
 use diesel::sql_types::{Binary, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use rand::TryRngCore;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::{ExposeSecret, SecretBox, SecretString};
 
 #[derive(QueryableByName)]
 struct Value {
@@ -29,6 +29,17 @@ async fn keep(connection: &mut AsyncPgConnection, name: &str, value: &[u8]) -> R
         .get_result(connection)
         .await?;
     Ok(kept.value)
+}
+
+/// What the vault's key is made from where nobody gives anything better: random, and kept beside
+/// what it seals.
+pub async fn vault_key(store: &Store) -> Result<SecretBox<[u8]>> {
+    let mut tx = store.begin_system().await?;
+    let mut random = [0u8; super::vault::KEY_BYTES];
+    rand::rngs::OsRng.try_fill_bytes(&mut random).map_err(Error::internal)?;
+    let kept = keep(tx.connection(), "vault_key", &random).await?;
+    tx.commit().await?;
+    Ok(SecretBox::new(kept.into_boxed_slice()))
 }
 
 /// The secret that all servers of this database share. Without `given`, a random one is kept in

@@ -3,7 +3,7 @@
 use super::ids::{OrgId, SpaceId, UserId};
 use super::schema::{space_members, spaces};
 use super::{Tx, visibility};
-use crate::auth::SpaceRole;
+use crate::auth::{OrgRole, SpaceRole};
 use crate::error::{Error, Result};
 use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
@@ -35,6 +35,33 @@ pub struct NewSpace {
     pub name: String,
     pub description: Option<String>,
     pub tags: Vec<String>,
+}
+
+/// What is to change; `None` stays as it is, `Some(None)` is cleared.
+#[derive(Clone, Debug, Default, AsChangeset)]
+#[diesel(table_name = spaces)]
+#[expect(missing_docs, reason = "as above")]
+pub struct SpaceChange {
+    pub name: Option<String>,
+    pub description: Option<Option<String>>,
+    pub tags: Option<Vec<String>>,
+    pub default_model: Option<Option<String>>,
+}
+
+impl SpaceChange {
+    fn is_empty(&self) -> bool {
+        let SpaceChange { name, description, tags, default_model } = self;
+        name.is_none() && description.is_none() && tags.is_none() && default_model.is_none()
+    }
+}
+
+/// The caller's time, or the database's.
+macro_rules! at {
+    ($now:expr) => {
+        sql::<Timestamptz>("coalesce(")
+            .bind::<Nullable<Timestamptz>, _>($now)
+            .sql(", clock_timestamp())")
+    };
 }
 
 /// One page of the Spaces that the caller is a member of, most recently updated first, and how
@@ -111,16 +138,19 @@ pub async fn view_by_slug(tx: &mut Tx, slug: &str) -> Result<(Space, SpaceRole)>
     admit(find(tx, Name::Slug(slug)).await?)
 }
 
+/// A live Space of the caller's organization by slug, and the caller's role in it, if he has one:
+/// for what an OWNER or ADMIN of the organization may do in Spaces that he is not in.
+pub async fn find_by_slug(tx: &mut Tx, slug: &str) -> Result<(Space, Option<SpaceRole>)> {
+    let found = find(tx, Name::Slug(slug)).await?;
+    let (space, role) = found.ok_or_else(|| Error::not_found("Space"))?;
+    Ok((space, role.as_deref().map(str::parse).transpose()?))
+}
+
 /// Makes a Space, whose OWNER the caller becomes. 409 when the slug is taken, also by a Space that
 /// the caller cannot see.
 pub async fn create(tx: &mut Tx, new: &NewSpace) -> Result<Space> {
     let caller = tx.caller().clone();
     let now = tx.now();
-    let at = || {
-        sql::<Timestamptz>("coalesce(")
-            .bind::<Nullable<Timestamptz>, _>(now)
-            .sql(", clock_timestamp())")
-    };
     let space: Option<Space> = diesel::insert_into(spaces::table)
         .values((
             spaces::id.eq(SpaceId::generate()),
@@ -130,8 +160,8 @@ pub async fn create(tx: &mut Tx, new: &NewSpace) -> Result<Space> {
             spaces::description.eq(&new.description),
             spaces::tags.eq(&new.tags),
             spaces::created_by_user_id.eq(caller.user_id.as_str()),
-            spaces::created_at.eq(at()),
-            spaces::updated_at.eq(at()),
+            spaces::created_at.eq(at!(now)),
+            spaces::updated_at.eq(at!(now)),
         ))
         .on_conflict((spaces::org_id, spaces::slug))
         .do_nothing()
@@ -147,6 +177,53 @@ pub async fn create(tx: &mut Tx, new: &NewSpace) -> Result<Space> {
     };
     add_member(tx, &space.id, &caller.user_id, SpaceRole::Owner).await?;
     Ok(space)
+}
+
+/// Changes a Space: its OWNER and EDITOR may. Without a change, nothing is touched; the slug never
+/// changes.
+pub async fn update(tx: &mut Tx, id: &SpaceId, change: &SpaceChange) -> Result<Space> {
+    let (space, role) = view(tx, id).await?;
+    let forbidden = || Error::forbidden("only an OWNER or EDITOR of this Space may change it");
+    if !role.may_edit() {
+        return Err(forbidden());
+    }
+    if change.is_empty() {
+        return Ok(space);
+    }
+    let (caller, now) = (tx.caller().clone(), tx.now());
+    diesel::update(spaces::table)
+        .filter(visibility::space(&caller))
+        .filter(spaces::id.eq(id))
+        .set((change, spaces::updated_at.eq(at!(now))))
+        .returning(Space::as_returning())
+        .get_result(tx.connection())
+        .await
+        .optional()?
+        // his role was taken from him in this moment
+        .ok_or_else(forbidden)
+}
+
+/// Archives a Space, and with it what belongs to it: nobody sees it any more, and its slug stays
+/// taken. Its OWNER may, and the organization's OWNER, even from outside. Once more is a 404.
+pub async fn archive(tx: &mut Tx, id: &SpaceId) -> Result<()> {
+    let (_, role) = find(tx, Name::Id(id)).await?.ok_or_else(|| Error::not_found("Space"))?;
+    let role: Option<SpaceRole> = role.as_deref().map(str::parse).transpose()?;
+    let caller = tx.caller().clone();
+    if role != Some(SpaceRole::Owner) && caller.role != OrgRole::Owner {
+        return Err(Error::forbidden(
+            "only an OWNER of this Space, or of the organization, may archive it",
+        ));
+    }
+    let now = tx.now();
+    let archived = diesel::update(spaces::table)
+        .filter(spaces::org_id.eq(caller.org_id.as_str()))
+        .filter(spaces::archived_at.is_null())
+        .filter(spaces::id.eq(id))
+        .set((spaces::archived_at.eq(at!(now).nullable()), spaces::updated_at.eq(at!(now))))
+        .execute(tx.connection())
+        .await?;
+    // somebody else was faster
+    if archived == 0 { Err(Error::not_found("Space")) } else { Ok(()) }
 }
 
 /// Puts a member of the organization into a Space.

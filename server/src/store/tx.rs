@@ -102,4 +102,9 @@ impl SystemTx {
     pub async fn commit(mut self) -> Result<()> {
         commit(&mut self.connection).await
     }
+
+    /// Undoes everything so far.
+    pub async fn rollback(mut self) -> Result<()> {
+        Ok(AnsiTransactionManager::rollback_transaction(&mut *self.connection).await?)
+    }
 }

@@ -10,12 +10,25 @@
 //! * SPACE memories: the members of that Space, as long as the Space is not archived;
 //! * ORG memories: every member of the organization;
 //! * sessions: the members of their Space; private ones their creator alone;
-//! * Spaces: their members. Being in the organization grants nothing.
+//! * messages, reactions and events: who sees their session;
+//! * Spaces: their members. Being in the organization grants nothing;
+//! * memberships of a Space: the members of that Space;
+//! * members, plan and credits: everybody in the organization; its invitations: its OWNERs and
+//!   ADMINs;
+//! * keys: their user, and the organization's OWNERs and ADMINs;
+//! * integrations: every member of the organization; where they are bound, the members of that
+//!   Space, and the organization's OWNERs and ADMINs.
 
+use super::schema::{api_keys, billing_accounts, invitations, members};
+use super::schema::{mcp_servers, space_mcp_servers};
 use super::schema::{memories, memory_embeddings, sessions, space_members, spaces};
-use crate::auth::Caller;
-use diesel::dsl::{auto_type, exists};
+use super::schema::{message_reactions, messages, session_events};
+use crate::auth::{Caller, OrgRole};
+use aliases::{OwnMemberships, own_memberships};
+use diesel::dsl::{AsExprOf, auto_type, exists};
 use diesel::prelude::*;
+use diesel::query_source::{Alias, AliasedField};
+use diesel::sql_types::Bool;
 
 /// The live Spaces that the caller is a member of.
 #[auto_type]
@@ -79,4 +92,108 @@ pub(super) fn space<'a>(caller: &'a Caller) -> _ {
         .filter(space_members::space_id.eq(spaces::id))
         .filter(space_members::user_id.eq(user));
     spaces::org_id.eq(org).and(spaces::archived_at.is_null()).and(exists(membership))
+}
+
+/// Members of the caller's organization.
+#[auto_type]
+pub(super) fn member<'a>(caller: &'a Caller) -> _ {
+    let org: &'a str = caller.org_id.as_str();
+    members::org_id.eq(org)
+}
+
+/// Invitations that the caller may see: none, for a mere member.
+#[auto_type]
+pub(super) fn invitation<'a>(caller: &'a Caller) -> _ {
+    let org: &'a str = caller.org_id.as_str();
+    let manages: bool = caller.role != OrgRole::Member;
+    invitations::org_id.eq(org).and(manages.into_sql::<Bool>())
+}
+
+/// A second look at one table needs a second name for it.
+mod aliases {
+    use super::space_members;
+    diesel::alias!(space_members as own_memberships: OwnMemberships);
+}
+
+/// Memberships of Spaces that the caller is in himself.
+#[auto_type]
+pub(super) fn space_member<'a>(caller: &'a Caller) -> _ {
+    let user: &'a str = caller.user_id.as_str();
+    let org: &'a str = caller.org_id.as_str();
+    let own: Alias<OwnMemberships> = own_memberships;
+    let own_space: AliasedField<OwnMemberships, space_members::space_id> =
+        own_memberships.field(space_members::space_id);
+    let own_user: AliasedField<OwnMemberships, space_members::user_id> =
+        own_memberships.field(space_members::user_id);
+    let membership = own.filter(own_user.eq(user)).select(own_space);
+    space_members::org_id.eq(org).and(space_members::space_id.eq_any(membership))
+}
+
+/// Keys that the caller may know of: his own, and for an OWNER or ADMIN the organization's.
+#[auto_type]
+pub(super) fn key<'a>(caller: &'a Caller) -> _ {
+    let user: &'a str = caller.user_id.as_str();
+    let org: &'a str = caller.org_id.as_str();
+    let manages: bool = matches!(caller.role, OrgRole::Owner | OrgRole::Admin);
+    let managed: AsExprOf<bool, Bool> = manages.into_sql::<Bool>();
+    api_keys::org_id.eq(org).and(api_keys::user_id.eq(user).or(managed))
+}
+
+/// The sessions that the caller may see, by id.
+#[auto_type]
+fn seen_sessions<'a>(caller: &'a Caller) -> _ {
+    let seen: session<'a> = session(caller);
+    sessions::table.filter(seen).select(sessions::id)
+}
+
+/// Messages that the caller may see.
+#[auto_type]
+pub(super) fn message<'a>(caller: &'a Caller) -> _ {
+    let org: &'a str = caller.org_id.as_str();
+    let seen: seen_sessions<'a> = seen_sessions(caller);
+    messages::org_id.eq(org).and(messages::session_id.eq_any(seen))
+}
+
+/// Reactions that the caller may see.
+#[auto_type]
+pub(super) fn reaction<'a>(caller: &'a Caller) -> _ {
+    let org: &'a str = caller.org_id.as_str();
+    let seen: seen_sessions<'a> = seen_sessions(caller);
+    message_reactions::org_id.eq(org).and(message_reactions::session_id.eq_any(seen))
+}
+
+/// Events that the caller may see.
+#[auto_type]
+pub(super) fn session_event<'a>(caller: &'a Caller) -> _ {
+    let org: &'a str = caller.org_id.as_str();
+    let seen: seen_sessions<'a> = seen_sessions(caller);
+    session_events::org_id.eq(org).and(session_events::session_id.eq_any(seen))
+}
+
+/// Plan and credits of the caller's organization.
+#[auto_type]
+pub(super) fn billing<'a>(caller: &'a Caller) -> _ {
+    let org: &'a str = caller.org_id.as_str();
+    billing_accounts::org_id.eq(org)
+}
+
+/// Integrations that the caller may see.
+#[auto_type]
+pub(super) fn mcp_server<'a>(caller: &'a Caller) -> _ {
+    let org: &'a str = caller.org_id.as_str();
+    mcp_servers::org_id.eq(org)
+}
+
+/// Bindings of integrations that the caller may see, as a member of the Space.
+#[auto_type]
+pub(super) fn binding<'a>(caller: &'a Caller) -> _ {
+    let user: &'a str = caller.user_id.as_str();
+    let org: &'a str = caller.org_id.as_str();
+    let live = spaces::table
+        .filter(spaces::id.eq(space_mcp_servers::space_id))
+        .filter(spaces::archived_at.is_null());
+    let membership = space_members::table
+        .filter(space_members::space_id.eq(space_mcp_servers::space_id))
+        .filter(space_members::user_id.eq(user));
+    space_mcp_servers::org_id.eq(org).and(exists(live)).and(exists(membership))
 }

@@ -144,12 +144,22 @@ impl Note {
         let canonical = serde_json::to_string(self).unwrap_or_default();
         let occurrence = occurrences.entry(digest(&[&canonical])).or_insert(0);
         *occurrence += 1;
-        let digest = digest(&[organization_id, &canonical, &occurrence.to_string()]);
-        digest.iter().fold("import-".to_string(), |mut key, byte| {
-            let _ = write!(key, "{byte:02x}");
-            key
-        })
+        key("import-", &[organization_id, &canonical, &occurrence.to_string()])
     }
+}
+
+/// The same for the same notes in the same order, of every run.
+pub fn batch_key<'a>(organization_id: &'a str, keys: impl Iterator<Item = &'a str>) -> String {
+    let parts: Vec<_> = [organization_id].into_iter().chain(keys).collect();
+    key("import-batch-", &parts)
+}
+
+/// An idempotency key made of these parts.
+fn key(prefix: &str, parts: &[&str]) -> String {
+    digest(parts).iter().fold(prefix.to_string(), |mut key, byte| {
+        let _ = write!(key, "{byte:02x}");
+        key
+    })
 }
 
 /// A hash of the parts, each with its length before it.

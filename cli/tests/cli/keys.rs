@@ -1,0 +1,105 @@
+//! `key`.
+
+use serde_json::{Value, json};
+use wiremock::{
+    Mock,
+    matchers::{header, method, path},
+};
+
+use crate::{ID, KEY, NOW, User, failure, me, serve, server, success};
+
+const FRESH: &str = "sk_live_FRESHFRESHFRESHFRESHFRESHFRESHFRESHFRESHFRESHFRES";
+
+fn key(secret: Option<&str>) -> Value {
+    let mut key = json!({
+        "id": ID, "name": "Deploy bot", "prefix": "sk_live_0123", "scopes": ["memory:read", "*"],
+        "userId": ID, "createdAt": NOW, "lastUsedAt": null, "expiresAt": NOW,
+    });
+    if let Some(secret) = secret {
+        key["secret"] = json!(secret);
+    }
+    key
+}
+
+#[tokio::test]
+async fn a_minted_key_is_printed_once_for_people_and_for_programs() {
+    let server = server().await;
+    let minted = json!({ "key": key(Some(FRESH)) });
+    serve(&server, "POST", "/keys", success(201, &minted)).await;
+    let create = ["key", "create", "Deploy bot", "--scope", "memory:read", "--scope", "*"];
+    let done = User::of(&server).run(&create).await.ok();
+    assert_eq!(done.stdout.matches(FRESH).count(), 1, "{}", done.stdout);
+    assert!(done.stderr.contains("once"), "{}", done.stderr);
+    let json = [&create[..], &["--expires-in", "30", "-o", "json"]].concat();
+    let done = User::of(&server).run(&json).await.ok();
+    assert_eq!(done.json(), minted);
+    assert!(done.stderr.is_empty(), "{}", done.stderr);
+
+    let requests = server.received_requests().await.expect("recorded");
+    let body = |i: usize| requests[i].body_json::<Value>().expect("JSON");
+    assert_eq!(body(0), json!({ "name": "Deploy bot", "scopes": ["memory:read", "*"] }));
+    let expiry = body(1)["expiresAt"].as_str().map(chrono::DateTime::parse_from_rfc3339);
+    let days =
+        (expiry.expect("given").expect("a moment").to_utc() - chrono::Utc::now()).num_hours();
+    assert!((30 * 24 - 1..=30 * 24).contains(&days), "{days}");
+    let wrong = User::of(&server).run(&["key", "create", "x"]).await;
+    assert_eq!(wrong.exit, 2, "a scope must be named");
+}
+
+#[tokio::test]
+async fn the_list_is_a_table() {
+    let server = server().await;
+    let keys = json!({ "keys": [key(None)] });
+    serve(&server, "GET", "/keys", success(200, &keys)).await;
+    let done = User::of(&server).run(&["key", "list"]).await.ok();
+    let row = done.stdout.lines().nth(1).expect("a row");
+    for part in [ID, "Deploy bot", "sk_live_0123…", "memory:read *", "never", "2026-04-19"] {
+        assert!(row.contains(part), "{part}: {row}");
+    }
+    let done = User::of(&server).run(&["key", "list", "-o", "json"]).await.ok();
+    assert_eq!(done.json(), keys);
+}
+
+#[tokio::test]
+async fn keys_that_cannot_be_revoked_are_named_and_the_others_are_revoked() {
+    let server = server().await;
+    serve(&server, "DELETE", "/keys/a", failure(404, "NOT_FOUND", &json!({}))).await;
+    serve(&server, "DELETE", "/keys/b", success(204, &json!(null))).await;
+    let done = User::of(&server).run(&["key", "revoke", "--yes", "a", "b"]).await;
+    assert_eq!(done.exit, 5);
+    assert_eq!(done.stdout, "revoked b\n");
+    assert!(done.stderr.starts_with("error: a: "), "{}", done.stderr);
+}
+
+#[tokio::test]
+async fn a_profile_whose_key_is_rotated_has_the_new_one() {
+    for (own, json) in [(true, false), (true, true), (false, false)] {
+        let server = server().await;
+        let minted = json!({ "key": key(Some(FRESH)) });
+        serve(&server, "POST", &format!("/keys/{ID}/rotate"), success(200, &minted)).await;
+        if !own {
+            serve(&server, "GET", "/me", success(200, &me())).await;
+        }
+        Mock::given(method("GET"))
+            .and(path("/api/me"))
+            .and(header("authorization", format!("Bearer {KEY}")))
+            .respond_with(failure(401, "AUTH_ERROR", &json!({})))
+            .mount(&server)
+            .await;
+        let user = User::new();
+        user.write_config(&format!(
+            "current = \"p\"\n[profiles.p]\nurl = \"{}/api\"\napi_key = \"{KEY}\"\n",
+            server.uri()
+        ));
+        let mut arguments = vec!["key", "rotate", ID, "--yes"];
+        if json {
+            arguments.extend(["-o", "json"]);
+        }
+        let done = user.run(&arguments).await.ok();
+        assert_eq!(done.stdout.matches(FRESH).count(), 1, "{}", done.stdout);
+        let saved = std::fs::read_to_string(user.config()).expect("config");
+        assert_eq!(saved.contains(FRESH), own, "{saved}");
+        assert_eq!(saved.contains(KEY), !own, "{saved}");
+        assert!(!done.stderr.contains(FRESH), "{}", done.stderr);
+    }
+}

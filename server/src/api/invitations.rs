@@ -1,0 +1,334 @@
+//! Invitations into the organization (contract B5, E3).
+
+use super::members::{Member, OrgPath};
+use super::{Call, Ctx, PREFIX};
+use crate::auth::{InvitationToken, OrgRole, Scope, invitation};
+use crate::error::{Error, Result};
+use crate::http::reply::Recorded;
+use crate::http::{
+    Answer, Check, Created, IdempotencyKey, Issues, Json, NoContent, Ok200, Reply, Timestamp,
+};
+use crate::limits::{WithSecret, Write};
+use crate::mail::{MAX_ADDRESS, is_address};
+use crate::store::ids::{InvitationId, OrgId, UserId};
+use crate::store::invitations as store;
+use dropshot::{Path, endpoint};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What an invitation makes of somebody. Nobody is invited as an OWNER.
+#[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
+enum InvitedRole {
+    /// Manages members, keys and integrations.
+    #[serde(rename = "ADMIN")]
+    Admin,
+    /// Works in Spaces.
+    #[serde(rename = "MEMBER")]
+    Member,
+}
+
+impl From<InvitedRole> for OrgRole {
+    fn from(role: InvitedRole) -> Self {
+        match role {
+            InvitedRole::Admin => OrgRole::Admin,
+            InvitedRole::Member => OrgRole::Member,
+        }
+    }
+}
+
+/// What has become of an invitation.
+#[derive(Serialize, JsonSchema)]
+enum InvitationStatus {
+    /// It can be accepted.
+    #[serde(rename = "PENDING")]
+    Pending,
+    /// The invitee is, or was, a member.
+    #[serde(rename = "ACCEPTED")]
+    Accepted,
+    /// It was taken back.
+    #[serde(rename = "REVOKED")]
+    Revoked,
+    /// Its time is over.
+    #[serde(rename = "EXPIRED")]
+    Expired,
+}
+
+/// What has become of the letter with an invitation.
+#[derive(Serialize, JsonSchema)]
+enum InvitationDelivery {
+    /// The server sends no mail: whoever invites hands the token over.
+    #[serde(rename = "NONE")]
+    None,
+    /// It will be sent, or sent once more.
+    #[serde(rename = "QUEUED")]
+    Queued,
+    /// The mail server has taken it.
+    #[serde(rename = "SENT")]
+    Sent,
+    /// The mail server does not take it, and nothing more is tried.
+    #[serde(rename = "FAILED")]
+    Failed,
+}
+
+/// An invitation into an organization. Its token is shown once, when it is made.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Invitation {
+    /// The invitation's id.
+    id: InvitationId,
+    /// The organization that it leads into.
+    organization_id: OrgId,
+    /// Who is invited.
+    #[schemars(example = "example_email")]
+    email: String,
+    /// As what.
+    role: InvitedRole,
+    /// What has become of it.
+    status: InvitationStatus,
+    /// Until when it can be accepted: 7 days.
+    expires_at: Timestamp,
+    /// When it was made.
+    created_at: Timestamp,
+    /// Who invites.
+    invited_by_user_id: UserId,
+    /// What has become of the letter.
+    delivery: InvitationDelivery,
+}
+
+fn example_email() -> &'static str {
+    "grace@example.com"
+}
+
+impl Invitation {
+    fn of(invitation: store::Invitation) -> Result<Self> {
+        let unknown = |what: &str, value: &str| {
+            Error::internal(format!("the database holds an unknown {what}: {value}"))
+        };
+        Ok(Invitation {
+            id: invitation.id,
+            organization_id: invitation.org_id,
+            email: invitation.email,
+            role: match invitation.role.as_str() {
+                "ADMIN" => InvitedRole::Admin,
+                "MEMBER" => InvitedRole::Member,
+                other => return Err(unknown("role", other)),
+            },
+            status: match invitation.status.as_str() {
+                "PENDING" => InvitationStatus::Pending,
+                "ACCEPTED" => InvitationStatus::Accepted,
+                "REVOKED" => InvitationStatus::Revoked,
+                "EXPIRED" => InvitationStatus::Expired,
+                other => return Err(unknown("status", other)),
+            },
+            expires_at: invitation.expires_at.into(),
+            created_at: invitation.created_at.into(),
+            invited_by_user_id: invitation.invited_by_user_id,
+            delivery: match invitation.delivery.as_str() {
+                "NONE" => InvitationDelivery::None,
+                "QUEUED" => InvitationDelivery::Queued,
+                "SENT" => InvitationDelivery::Sent,
+                "FAILED" => InvitationDelivery::Failed,
+                other => return Err(unknown("delivery", other)),
+            },
+        })
+    }
+}
+
+/// An invitation that was just made.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct NewInvitation {
+    #[serde(flatten)]
+    invitation: Invitation,
+    /// What the invitee accepts with. Shown this once; `null` when the answer is a replay.
+    #[schemars(example = "example_token")]
+    token: Option<String>,
+    /// Where the invitee accepts: `POST`, with a key of his own. `null` when the answer is a replay.
+    accept_url: Option<String>,
+}
+
+fn example_token() -> &'static str {
+    "inv_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
+}
+
+/// The invitation that was made.
+#[derive(Serialize, JsonSchema)]
+struct NewInvitationData {
+    /// The invitation, with its token.
+    invitation: NewInvitation,
+}
+
+/// The invitations of an organization.
+#[derive(Serialize, JsonSchema)]
+struct InvitationList {
+    /// Those that can still be accepted, newest first.
+    invitations: Vec<Invitation>,
+}
+
+/// What came of an invitation.
+#[derive(Serialize, JsonSchema)]
+struct AcceptedInvitation {
+    /// The membership.
+    membership: Member,
+}
+
+/// Whom to invite.
+#[derive(Deserialize, JsonSchema)]
+struct InvitationCreate {
+    /// An e-mail address; case does not tell two apart.
+    #[schemars(length(min = 3, max = 254), example = "example_email")]
+    email: String,
+    /// As what.
+    role: InvitedRole,
+}
+
+impl Check for InvitationCreate {
+    fn check(&self, issues: &mut Issues) {
+        let email = self.email.trim();
+        issues.length("email", email, 1..=MAX_ADDRESS);
+        if (1..=MAX_ADDRESS).contains(&email.chars().count()) && !is_address(email) {
+            issues.add("email", "invalid_email", "must be an e-mail address");
+        }
+    }
+}
+
+/// An invitation of an organization.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct InvitationPath {
+    /// The organization's id: that of the key.
+    #[schemars(with = "OrgId")]
+    org_id: String,
+    /// The invitation's id.
+    #[schemars(with = "InvitationId")]
+    invitation_id: String,
+}
+
+/// An invitation by its token.
+#[derive(Deserialize, JsonSchema)]
+struct TokenPath {
+    /// The invitation's token.
+    #[schemars(example = "example_token")]
+    token: String,
+}
+
+/// List invitations
+///
+/// Those that can still be accepted, newest first. OWNERs and ADMINs may.
+#[endpoint { method = GET, path = "/api/org/{orgId}/invitations", tags = ["Organization"], operation_id = "invitation_list" }]
+pub(super) async fn invitation_list(
+    ctx: Ctx,
+    path: Path<OrgPath>,
+) -> Answer<Ok200<InvitationList>> {
+    let call = Call::reading(&ctx, Scope::OrgRead).await?;
+    call.in_org(&path.into_inner().org_id)?;
+    let mut tx = call.begin().await?;
+    let outcome = store::list(&mut tx).await;
+    let invitations = call.end(tx, outcome).await?;
+    let invitations = invitations.into_iter().map(Invitation::of).collect::<Result<_>>()?;
+    Reply::ok(InvitationList { invitations })
+}
+
+/// Invite somebody
+///
+/// OWNERs and ADMINs may, and each of them may invite ADMINs and MEMBERs. The invitee gets a letter,
+/// if the server sends mail; the token is in this answer too, once. An address that is a member's
+/// or has a pending invitation is a conflict, and so is more than 200 pending ones. Pending
+/// invitations take no seat; accepted ones do.
+#[endpoint { method = POST, path = "/api/org/{orgId}/invitations", tags = ["Organization"], operation_id = "invitation_create" }]
+pub(super) async fn invitation_create(
+    ctx: Ctx,
+    path: Path<OrgPath>,
+    key: IdempotencyKey,
+    mut body: Json<InvitationCreate>,
+) -> Answer<Created<NewInvitationData>> {
+    let call = Call::writing(&ctx, Scope::OrgWrite).await?;
+    let mut first = match call.post(key, &mut body).await? {
+        Write::Replay(reply) => return Ok(reply),
+        Write::First(first) => first,
+    };
+    let app = call.app();
+    let outcome: Result<WithSecret> = async {
+        let InvitationCreate { email, role } = body.into_inner()?;
+        call.in_org(&path.into_inner().org_id)?;
+        let nonce = invitation::nonce().map_err(Error::internal)?;
+        let token = InvitationToken::of(&app.key_secret, &nonce);
+        let new = store::NewInvitation {
+            email: email.trim().to_owned(),
+            role: role.into(),
+            digest: token.digest(&app.key_secret),
+            nonce: app.mailer.is_some().then_some(nonce),
+        };
+        let made = store::create(&mut first.tx, &new).await?;
+        let location = format!("{PREFIX}/org/{}/invitations/{}", made.org_id, made.id);
+        let answer = |token: Option<&InvitationToken>| {
+            let invitation = NewInvitation {
+                invitation: Invitation::of(made.clone())?,
+                token: token.map(|token| token.expose().to_owned()),
+                accept_url: token.map(|token| {
+                    app.public_url.at(&format!("{PREFIX}/invitations/{}/accept", token.expose()))
+                }),
+            };
+            Recorded::envelope::<Created<NewInvitationData>>(
+                NewInvitationData { invitation },
+                Some(location.clone()),
+            )
+        };
+        Ok(WithSecret { shown: answer(Some(&token))?, kept: answer(None)? })
+    }
+    .await;
+    let answer = first.finish_with_secret(outcome).await?;
+    app.postman.wake();
+    Ok(answer)
+}
+
+/// Revoke an invitation
+///
+/// It can be accepted no more. OWNERs and ADMINs may. Once more is no error; an accepted one is a
+/// conflict.
+#[endpoint { method = DELETE, path = "/api/org/{orgId}/invitations/{invitationId}", tags = ["Organization"], operation_id = "invitation_revoke" }]
+pub(super) async fn invitation_revoke(ctx: Ctx, path: Path<InvitationPath>) -> Answer<NoContent> {
+    let call = Call::writing(&ctx, Scope::OrgWrite).await?;
+    let path = path.into_inner();
+    call.in_org(&path.org_id)?;
+    let id = path.invitation_id.parse().map_err(|_| Error::not_found("invitation"))?;
+    let mut tx = call.begin().await?;
+    let outcome = store::revoke(&mut tx, &id).await;
+    call.end(tx, outcome).await?;
+    Reply::no_content()
+}
+
+/// Accept an invitation
+///
+/// The caller's user joins the organization that the invitation leads into, whichever organization
+/// the key is for. The user's address must be the invited one; case does not matter. An invitation
+/// that was accepted, revoked or has expired is a conflict. The key stays one for its own
+/// organization: the new one needs another.
+#[endpoint { method = POST, path = "/api/invitations/{token}/accept", tags = ["Organization"], operation_id = "invitation_accept" }]
+pub(super) async fn invitation_accept(
+    ctx: Ctx,
+    path: Path<TokenPath>,
+    key: IdempotencyKey,
+) -> Answer<Ok200<AcceptedInvitation>> {
+    let call = Call::writing(&ctx, Scope::OrgWrite).await?;
+    let token = InvitationToken::parse(&path.into_inner().token)
+        .map_err(|_| Error::not_found("invitation"))?;
+    let digest = token.digest(&call.app().key_secret);
+    // no token is stored, not even as part of a path
+    let kept_under = digest
+        .iter()
+        .fold(format!("{PREFIX}/invitations/"), |path, byte| format!("{path}{byte:02x}"));
+    let mut first = match call.post_bodiless(key, &kept_under).await? {
+        Write::Replay(reply) => return Ok(reply),
+        Write::First(first) => first,
+    };
+    let outcome: Result<Recorded> = async {
+        let member = store::accept(&mut first.tx, &digest).await?;
+        Recorded::envelope::<Ok200<AcceptedInvitation>>(
+            AcceptedInvitation { membership: Member::of(member)? },
+            None,
+        )
+    }
+    .await;
+    first.finish(outcome).await
+}

@@ -1,0 +1,94 @@
+//! Many notes at once (contract E3).
+
+use super::{Memory, MemoryCreate};
+use crate::api::{Call, Ctx};
+use crate::auth::Scope;
+use crate::error::Result;
+use crate::http::reply::Recorded;
+use crate::http::{Answer, Check, Created, IdempotencyKey, Issues, Json, scope};
+use crate::limits::Write;
+use crate::store::memory as store;
+use dropshot::endpoint;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::time::{Duration, Instant};
+
+/// Most notes of one batch.
+pub const MAX_BATCH: usize = 100;
+/// Which part of the time that a request has left may go into embedding, as a divisor: what follows
+/// must be done before the deadline.
+const EMBEDDING_SHARE: u32 = 2;
+/// How long embedding may take where no deadline is known.
+const EMBEDDING_TIME: Duration = Duration::from_secs(10);
+
+/// New notes.
+#[derive(Deserialize, JsonSchema)]
+struct MemoryBatch {
+    /// The notes: 1 to 100, and no more than the 1 MiB that a request's body may have.
+    #[schemars(length(min = 1, max = 100))]
+    memories: Vec<MemoryCreate>,
+}
+
+impl Check for MemoryBatch {
+    fn check(&self, issues: &mut Issues) {
+        if self.memories.is_empty() {
+            issues.add("memories", "too_few", "must have at least one element");
+        }
+        issues.count("memories", self.memories.len(), MAX_BATCH);
+        issues.within("memories", |issues| {
+            for (i, new) in self.memories.iter().take(MAX_BATCH).enumerate() {
+                issues.within(i, |issues| new.check(issues));
+            }
+        });
+    }
+}
+
+/// The notes that were written.
+#[derive(Serialize, JsonSchema)]
+struct MemoryBatchData {
+    /// In the order in which they were given.
+    memories: Vec<Memory>,
+}
+
+/// Write many notes
+///
+/// All or nothing, and counted as one write. Violations tell which note they are about:
+/// `["memories", 3, "content"]`. Each note is as in `POST /memory`. When there are too many long
+/// ones to embed them all in time, some are found by their words alone for a while.
+#[endpoint { method = POST, path = "/api/memory/batch", tags = ["Memory"], operation_id = "memory_batch" }]
+pub(in crate::api) async fn memory_batch(
+    ctx: Ctx,
+    key: IdempotencyKey,
+    mut body: Json<MemoryBatch>,
+) -> Answer<Created<MemoryBatchData>> {
+    let call = Call::writing(&ctx, Scope::MemoryWrite).await?;
+    // before the transaction, as with a single note
+    let search = &call.app().search;
+    let vectors = match body.peek() {
+        Some(batch) => {
+            let contents = batch.memories.iter().map(|new| new.content.as_str()).collect();
+            let time = scope::time_left().map_or(EMBEDDING_TIME, |left| left / EMBEDDING_SHARE);
+            search.embed_notes(contents, Instant::now() + time).await?
+        }
+        None => Vec::new(),
+    };
+    let mut first = match call.post(key, &mut body).await? {
+        Write::Replay(reply) => return Ok(reply),
+        Write::First(first) => first,
+    };
+    let outcome: Result<Recorded> = async {
+        let new: Vec<store::NewMemory> =
+            body.into_inner()?.memories.into_iter().map(Into::into).collect();
+        let embedded: Vec<_> = vectors.iter().map(|v| v.as_ref().map(|v| v.embedded())).collect();
+        let embedded: Vec<_> = embedded.iter().map(Option::as_ref).collect();
+        let written = store::create_all(&mut first.tx, &new, &embedded).await?;
+        let memories = written.into_iter().map(Memory::try_from).collect::<Result<_>>()?;
+        Recorded::envelope::<Created<MemoryBatchData>>(MemoryBatchData { memories }, None)
+    }
+    .await;
+    let answer = first.finish(outcome).await?;
+    if vectors.iter().any(Option::is_none) {
+        search.backfill().wake();
+    }
+    Ok(answer)
+}
