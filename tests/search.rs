@@ -1,10 +1,14 @@
 //! Search: `/memory/search`.
 
+use crate::fixture::embedders::{HOPELESS, Obedient};
 use crate::fixture::shape::{fields, id, issues};
 use crate::fixture::{Caller, Options, Server, embedders};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use switchy_server::auth::OrgRole;
+use switchy_server::search::embedder::Embedder;
 
 /// A server without a model.
 fn words_alone() -> Options {
@@ -140,6 +144,37 @@ async fn an_answer_at_the_end_of_a_long_note_is_found() {
     org_notes(&org.owner, &[&long]).await;
     let found = org.owner.search("burglar alarm code").await;
     assert_eq!(found[0], long);
+}
+
+#[tokio::test]
+async fn a_note_that_could_not_be_embedded_is_tried_again_once_it_says_something_else() {
+    let obedient = Arc::new(Obedient::default());
+    let embedder: Arc<dyn Embedder> = obedient.clone();
+    let server = Server::with(Options { embedder, ..Options::default() }).await;
+    let owner = server.org("acme").await.owner;
+    let sql = server.sql().await;
+    let until = async |what: &str, holds: &dyn Fn(i64) -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let count = "SELECT count(*) FROM memory_embeddings";
+            if holds(sql.query_one(count, &[]).await.expect("read").get(0)) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "in vain: {what}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let hopeless = json!({ "content": HOPELESS, "visibility": "ORG" });
+    let note = owner.note(hopeless.clone()).await;
+    // by the request, and by what catches up
+    until("it is given up", &|_| obedient.refused.load(Ordering::SeqCst) >= 2).await;
+    obedient.away.store(true, Ordering::SeqCst);
+    let path = format!("/memory/{}", note["id"].as_str().expect("an id"));
+    owner.patch(&path, json!({ "content": "Hope." })).await.data(200);
+    obedient.away.store(false, Ordering::SeqCst);
+    // wakes what catches up
+    owner.note(hopeless).await;
+    until("it is embedded", &|vectors| vectors == 1).await;
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use super::{Search, embedder::EmbedError};
 use crate::store::Store;
 use crate::store::ids::MemoryId;
 use crate::store::memory::{self, Embedded};
-use crate::store::models::{self, Models};
+use crate::store::models::{self, Hopeless, Models};
 use slog::Logger;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,8 +36,7 @@ impl Backfill {
 
     /// Embeds what is left over, for as long as the server runs.
     pub async fn run(self, store: Store, search: Search, log: Logger) {
-        // notes that this model cannot embed, whatever is tried
-        let mut hopeless: Vec<MemoryId> = Vec::new();
+        let mut hopeless = Hopeless::default();
         loop {
             let wait = match round(&store, &search, &mut hopeless, &log).await {
                 Ok(()) => INTERVAL,
@@ -51,7 +50,7 @@ impl Backfill {
 async fn round(
     store: &Store,
     search: &Search,
-    hopeless: &mut Vec<MemoryId>,
+    hopeless: &mut Hopeless,
     log: &Logger,
 ) -> Result<(), Interrupted> {
     let embedder = search.embedder();
@@ -84,7 +83,7 @@ async fn round(
         after = Some(last.id.clone());
         for note in notes {
             match embedder.embed_note(&note.content).await {
-                Ok(embedding) if !own.is_complete(&embedding) => hopeless.push(note.id),
+                Ok(embedding) if !own.is_complete(&embedding) => hopeless.push(note),
                 Ok(embedding) => {
                     let embedded = Embedded {
                         note: &embedding,
@@ -96,7 +95,7 @@ async fn round(
                 Err(EmbedError::Failed(error)) => {
                     slog::warn!(log, "a note cannot be embedded";
                         "memory_id" => %note.id, "error" => error);
-                    hopeless.push(note.id);
+                    hopeless.push(note);
                 }
                 Err(EmbedError::Overloaded | EmbedError::Unavailable(_)) => {
                     return Err(Interrupted::Later);

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::store::Store;
 use crate::store::ids::MemoryId;
 use crate::store::memory::{self, Embedded, Unembedded};
-use crate::store::models::{self, Models};
+use crate::store::models::{self, Hopeless, Models};
 use futures::{StreamExt, TryStreamExt, stream};
 use std::num::NonZeroU32;
 use std::sync::Mutex;
@@ -125,7 +125,7 @@ pub async fn run(
     let models = models_of(embedder);
     let was_active = models::active(store).await?.as_ref() == Some(&models);
     let pace = Pace::new(options.rate);
-    let hopeless: Mutex<Vec<MemoryId>> = Mutex::default();
+    let hopeless: Mutex<Hopeless> = Mutex::default();
     let lock = || hopeless.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let (notes, lacking) = models::progress(store, &models).await?;
     let (mut done, mut total) = (notes - lacking, notes);
@@ -143,12 +143,12 @@ pub async fn run(
             }
         };
         after = Some(last.id.clone());
-        let outcomes: Vec<bool> = stream::iter(&batch)
+        let outcomes: Vec<bool> = stream::iter(batch)
             .map(|note| async {
                 pace.wait().await;
-                let can = embed(store, embedder, &models, note).await?;
+                let can = embed(store, embedder, &models, &note).await?;
                 if !can {
-                    lock().push(note.id.clone());
+                    lock().push(note);
                 }
                 Ok::<_, Error>(can)
             })

@@ -6,9 +6,10 @@ use super::memory::Unembedded;
 use super::{ConnectError, Store};
 use crate::error::Result;
 use crate::search::embedder::NoteEmbedding;
+use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -103,25 +104,54 @@ pub async fn progress(store: &Store, models: &Models) -> Result<(i64, i64)> {
     Ok((row.notes, row.lacking))
 }
 
+/// Notes that a model cannot embed, whatever is tried, as they were then: once changed, they are
+/// worth another try.
+#[derive(Clone, Debug, Default)]
+pub struct Hopeless {
+    ids: Vec<MemoryId>,
+    updated_at: Vec<DateTime<Utc>>,
+}
+
+impl Hopeless {
+    /// One more.
+    pub fn push(&mut self, note: Unembedded) {
+        self.ids.push(note.id);
+        self.updated_at.push(note.updated_at);
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+}
+
 /// Up to `limit` notes, of any organization, that lack vectors of the models: by id, behind `after`,
 /// `except` some.
 pub async fn lacking(
     store: &Store,
     models: &Models,
     after: Option<&MemoryId>,
-    except: &[MemoryId],
+    except: &Hopeless,
     limit: i32,
 ) -> Result<Vec<Unembedded>> {
     let mut tx = store.begin_system().await?;
     let rows = diesel::sql_query(format!(
-        "SELECT m.id, m.content FROM memories m
-         WHERE m.id > coalesce($3, '') AND m.id <> ALL ($4) AND {LACKS}
-         ORDER BY m.id LIMIT $5"
+        "SELECT m.id, m.content, m.updated_at FROM memories m
+         WHERE m.id > coalesce($3, '') AND {LACKS} AND NOT EXISTS (
+             SELECT FROM unnest($4, $5) AS h(id, updated_at)
+             WHERE h.id = m.id AND h.updated_at = m.updated_at)
+         ORDER BY m.id LIMIT $6"
     ))
     .bind::<Text, _>(&models.model_id)
     .bind::<Nullable<Text>, _>(&models.sparse_model_id)
     .bind::<Nullable<Text>, _>(after)
-    .bind::<Array<Text>, _>(except)
+    .bind::<Array<Text>, _>(&except.ids)
+    .bind::<Array<Timestamptz>, _>(&except.updated_at)
     .bind::<Integer, _>(limit)
     .load(tx.connection())
     .await?;

@@ -4,7 +4,8 @@ use super::write::Columns;
 use super::{Embedded, MemoryId};
 use crate::error::Result;
 use crate::store::Store;
-use diesel::sql_types::{Array, Integer, Nullable, SmallInt, Text};
+use chrono::{DateTime, Utc};
+use diesel::sql_types::{Array, Integer, Nullable, SmallInt, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 
 /// A note that still has no vectors of the model.
@@ -15,6 +16,8 @@ pub struct Unembedded {
     pub id: MemoryId,
     #[diesel(sql_type = Text)]
     pub content: String,
+    #[diesel(sql_type = Timestamptz)]
+    pub updated_at: DateTime<Utc>,
 }
 
 /// Gives a note its vectors, unless it was changed or deleted meanwhile.
