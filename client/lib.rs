@@ -53,7 +53,7 @@ pub mod operation {
         members::{MemberList, MemberRemove, MemberUpdate},
         memory::{MemoryBatch, MemoryUpdate, MemoryView},
         memory::{MemoryCreate, MemoryDelete, MemoryList, MemorySearch},
-        messages::{MessageList, MessageSend, ReactionAdd, ReactionRemove},
+        messages::{MessageList, MessageSearch, MessageSend, ReactionAdd, ReactionRemove},
         sessions::{SessionArchive, SessionCreate, SessionList, SessionUpdate, SessionView},
         space_members::{SpaceMemberAdd, SpaceMemberList, SpaceMemberRemove, SpaceMemberUpdate},
         spaces::{SpaceArchive, SpaceUpdate},

@@ -45,6 +45,7 @@ const SCOPES: &[(&str, Option<Scope>)] = &[
     ("memory_list", Some(Scope::MemoryRead)),
     ("memory_search", Some(Scope::MemoryRead)),
     ("message_list", Some(Scope::MessagesRead)),
+    ("message_search", Some(Scope::MessagesRead)),
     ("message_send", Some(Scope::MessagesWrite)),
     ("reaction_add", Some(Scope::MessagesWrite)),
     ("reaction_remove", Some(Scope::MessagesWrite)),

@@ -22,6 +22,7 @@ mod members;
 mod memory;
 mod memory_batch;
 mod memory_changes;
+mod message_search;
 mod messages;
 mod reembed;
 mod round_trips;

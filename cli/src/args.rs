@@ -384,6 +384,8 @@ pub enum Message {
     Send(MessageSend),
     /// List what was said, newest first
     List(MessageList),
+    /// Find what was said in a Space, best first
+    Search(MessageSearch),
     /// Print messages as they come, until Ctrl-C; with --output json every event, one a line
     Watch {
         #[command(flatten)]
@@ -428,6 +430,38 @@ pub struct MessageSend {
     /// The model that the agent used
     #[arg(long, requires = "agent")]
     pub model: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct MessageSearch {
+    #[command(flatten)]
+    pub place: InSpace,
+    /// A question, or words
+    pub query: String,
+    /// Only what was said in the session with this id
+    #[arg(long, value_name = "ID")]
+    pub session: Option<String>,
+    /// Only messages of the user with this id
+    #[arg(long, value_name = "USER_ID")]
+    pub author: Option<String>,
+    /// Only messages of this agent
+    #[arg(long, value_name = "SLUG")]
+    pub agent: Option<String>,
+    /// Only what was said then or later: 2026-04-19 or 2026-04-19T12:34:56Z
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub after: Option<DateTime<Utc>>,
+    /// Only what was said earlier
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub before: Option<DateTime<Utc>>,
+    /// Leave out what fits worse than this, 0 to 1
+    #[arg(long, value_name = "SCORE", value_parser = share)]
+    pub min_score: Option<f64>,
+    /// Show so many messages before and after each that was found
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=5))]
+    pub context: Option<u32>,
+    /// At most so many results
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub limit: Option<u32>,
 }
 
 #[derive(Args, Debug)]

@@ -283,23 +283,30 @@ fn example_query() -> &'static str {
     "when do we deploy to staging?"
 }
 
+/// A period that is none, or out of all proportion, would find nothing: better to say so.
+pub(super) fn check_period(
+    issues: &mut Issues,
+    created_after: Option<Timestamp>,
+    created_before: Option<Timestamp>,
+) {
+    for (field, at) in [("createdAfter", created_after), ("createdBefore", created_before)] {
+        if at.is_some_and(|at| !MOMENTS.contains(&at.0.year())) {
+            issues.add(field, "out_of_range", "must be between the years 1 and 9999");
+        }
+    }
+    if let (Some(after), Some(before)) = (created_after, created_before)
+        && after >= before
+    {
+        issues.add("createdBefore", "out_of_range", "must be later than createdAfter");
+    }
+}
+
 impl Check for MemorySearch {
     fn check(&self, issues: &mut Issues) {
         issues.length("query", self.query.trim(), 1..=MAX_QUERY);
         issues.range("limit", self.limit.into(), 1..=MAX_LIMIT.into());
         check_tags(issues, self.tags.as_deref().unwrap_or_default());
-        for (field, at) in
-            [("createdAfter", self.created_after), ("createdBefore", self.created_before)]
-        {
-            if at.is_some_and(|at| !MOMENTS.contains(&at.0.year())) {
-                issues.add(field, "out_of_range", "must be between the years 1 and 9999");
-            }
-        }
-        if let (Some(after), Some(before)) = (self.created_after, self.created_before)
-            && after >= before
-        {
-            issues.add("createdBefore", "out_of_range", "must be later than createdAfter");
-        }
+        check_period(issues, self.created_after, self.created_before);
         if self.min_score.is_some_and(|score| !(0.0..=1.0).contains(&score)) {
             issues.add("minScore", "out_of_range", "must be between 0 and 1");
         }

@@ -13,6 +13,7 @@ mod me;
 mod members;
 mod memory;
 mod mentions;
+mod message_search;
 mod messages;
 mod reactions;
 mod sessions;
@@ -107,6 +108,7 @@ pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegister
     let mut literals = description();
     literals.register(memory::memory_search)?;
     literals.register(memory::batch::memory_batch)?;
+    literals.register(message_search::message_search)?;
 
     let mut api = description();
     api.register(spaces::space_list)?;

@@ -6,6 +6,7 @@ mod cache;
 pub mod embedder;
 mod fusion;
 mod highlight;
+pub mod messages;
 mod pipeline;
 pub mod reembed;
 pub mod statistics;

@@ -18,6 +18,7 @@ mod listener;
 pub mod mcp_servers;
 pub mod members;
 pub mod memory;
+pub mod message_search;
 pub mod messages;
 pub mod migrations;
 pub mod models;
