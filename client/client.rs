@@ -12,6 +12,7 @@ use crate::{
     call::{Call, Settings, Sleep},
     generated,
     invitations::InvitationAccept,
+    messages::MessageSearch,
     retry::DEFAULT_MAX_RETRIES,
     system::{Health, McpOpenApi, Me, OpenApi, Ready},
 };
@@ -103,6 +104,27 @@ impl Client {
     /// The messages of the session with this id, in the Space with this slug.
     pub fn messages<'a>(&'a self, slug: &'a str, session_id: &'a str) -> Messages<'a> {
         Messages { client: self, slug, session_id }
+    }
+
+    /// Finds what was said in the sessions of the Space with this slug, by its words.
+    ///
+    /// ```
+    /// # mod doc_server { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/client/doc_server.rs")); }
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (_server, client) = doc_server::client().await?;
+    /// for hit in client.search_messages("platform-team", "Postgres 18").limit(5).await? {
+    ///     println!("{:.2} {}", hit.score, hit.message.body);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn search_messages(
+        &self,
+        slug: impl Into<String>,
+        query: impl Into<String>,
+    ) -> Request<MessageSearch> {
+        self.request(MessageSearch::new(slug.into(), query.into()))
     }
 
     /// The notes that the key's user can see.

@@ -56,7 +56,7 @@ pub mod operation {
         members::{MemberList, MemberRemove, MemberUpdate},
         memory::{MemoryBatch, MemoryUpdate, MemoryView},
         memory::{MemoryCreate, MemoryDelete, MemoryList, MemorySearch},
-        messages::{MessageList, MessageSend, ReactionAdd, ReactionRemove},
+        messages::{MessageList, MessageSearch, MessageSend, ReactionAdd, ReactionRemove},
         saved_sessions::{
             SavedSessionArchive, SavedSessionFacets, SavedSessionList, SavedSessionSave,
             SavedSessionUnarchive, SavedSessionUpdate, SavedSessionView, Transcript,

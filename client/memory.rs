@@ -1,5 +1,6 @@
 //! Notes.
 
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use progenitor_client::Error as Failure;
 
@@ -130,7 +131,7 @@ impl Memory<'_> {
 
     /// Finds notes by their meaning; a question will do.
     pub fn search(&self, query: impl Into<String>) -> Request<MemorySearch> {
-        self.client.request(MemorySearch { query: query.into(), space_id: None, limit: None })
+        self.client.request(MemorySearch { query: query.into(), ..MemorySearch::default() })
     }
 }
 
@@ -372,10 +373,16 @@ impl Run for MemoryDelete {
 }
 
 /// `POST /memory/search`: see [`Memory::search`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct MemorySearch {
     query: String,
     space_id: Option<String>,
+    visibility: Option<Visibility>,
+    author_user_id: Option<String>,
+    tags: Option<Vec<String>>,
+    created_after: Option<DateTime<Utc>>,
+    created_before: Option<DateTime<Utc>>,
+    min_score: Option<f64>,
     limit: Option<u32>,
 }
 
@@ -383,6 +390,42 @@ impl Request<MemorySearch> {
     /// Only among the `SPACE` notes of the Space with this id.
     pub fn space(mut self, id: impl Into<String>) -> Self {
         self.operation.space_id = Some(id.into());
+        self
+    }
+
+    /// Only among notes of this visibility.
+    pub fn visibility(mut self, visibility: Visibility) -> Self {
+        self.operation.visibility = Some(visibility);
+        self
+    }
+
+    /// Only among notes by the user with this id.
+    pub fn author(mut self, user_id: impl Into<String>) -> Self {
+        self.operation.author_user_id = Some(user_id.into());
+        self
+    }
+
+    /// Only among notes that have all of these tags: at most 20, of 1 to 50 characters each.
+    pub fn tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        self.operation.tags = Some(tags.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Only among notes written then or later.
+    pub fn created_after(mut self, at: DateTime<Utc>) -> Self {
+        self.operation.created_after = Some(at);
+        self
+    }
+
+    /// Only among notes written earlier.
+    pub fn created_before(mut self, at: DateTime<Utc>) -> Self {
+        self.operation.created_before = Some(at);
+        self
+    }
+
+    /// Leaves out what fits worse than this, 0 to 1.
+    pub fn min_score(mut self, score: f64) -> Self {
+        self.operation.min_score = Some(score);
         self
     }
 
@@ -397,7 +440,15 @@ impl Run for MemorySearch {
     type Data = types::MemoryResults;
 
     async fn run(self, api: &generated::Client) -> Result<Self::Data, Failure<ErrorEnvelope>> {
-        let mut body = types::MemorySearch::builder().query(self.query).space_id(self.space_id);
+        let mut body = types::MemorySearch::builder()
+            .query(self.query)
+            .space_id(self.space_id)
+            .visibility(self.visibility)
+            .author_user_id(self.author_user_id)
+            .tags(self.tags)
+            .created_after(self.created_after)
+            .created_before(self.created_before)
+            .min_score(self.min_score);
         if let Some(limit) = self.limit {
             body = body.limit(limit);
         }

@@ -1,5 +1,6 @@
 //! Messages of a session.
 
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use progenitor_client::Error as Failure;
 
@@ -116,6 +117,100 @@ impl Messages<'_> {
     /// ```
     pub fn events(&self) -> Events {
         Events::new(self.client.clone(), self.slug.into(), self.session_id.into())
+    }
+}
+
+/// `POST /spaces/{slug}/messages/search`: see [`Client::search_messages`].
+#[derive(Clone, Debug, Default)]
+pub struct MessageSearch {
+    slug: String,
+    query: String,
+    session_id: Option<String>,
+    author_user_id: Option<String>,
+    author_agent: Option<String>,
+    created_after: Option<DateTime<Utc>>,
+    created_before: Option<DateTime<Utc>>,
+    min_score: Option<f64>,
+    context: Option<u32>,
+    limit: Option<u32>,
+}
+
+impl MessageSearch {
+    pub(crate) fn new(slug: String, query: String) -> Self {
+        MessageSearch { slug, query, ..MessageSearch::default() }
+    }
+}
+
+impl Request<MessageSearch> {
+    /// Only what was said in the session with this id.
+    pub fn session(mut self, id: impl Into<String>) -> Self {
+        self.operation.session_id = Some(id.into());
+        self
+    }
+
+    /// Only messages of the user with this id, those of agents on his behalf included.
+    pub fn author(mut self, user_id: impl Into<String>) -> Self {
+        self.operation.author_user_id = Some(user_id.into());
+        self
+    }
+
+    /// Only messages of this agent.
+    pub fn agent(mut self, slug: impl Into<String>) -> Self {
+        self.operation.author_agent = Some(slug.into());
+        self
+    }
+
+    /// Only what was said then or later.
+    pub fn created_after(mut self, at: DateTime<Utc>) -> Self {
+        self.operation.created_after = Some(at);
+        self
+    }
+
+    /// Only what was said earlier.
+    pub fn created_before(mut self, at: DateTime<Utc>) -> Self {
+        self.operation.created_before = Some(at);
+        self
+    }
+
+    /// Leaves out what fits worse than this, 0 to 1.
+    pub fn min_score(mut self, score: f64) -> Self {
+        self.operation.min_score = Some(score);
+        self
+    }
+
+    /// So many messages before and after each hit come with it, 0 to 5; 1 unless set.
+    pub fn context(mut self, turns: u32) -> Self {
+        self.operation.context = Some(turns);
+        self
+    }
+
+    /// At most so many results, 1 to 100; 20 unless set.
+    pub fn limit(mut self, limit: u32) -> Self {
+        self.operation.limit = Some(limit);
+        self
+    }
+}
+
+impl Run for MessageSearch {
+    type Data = Vec<types::MessageMatch>;
+
+    async fn run(self, api: &generated::Client) -> Result<Self::Data, Failure<ErrorEnvelope>> {
+        let mut body = types::MessageSearch::builder()
+            .query(self.query)
+            .session_id(self.session_id)
+            .author_user_id(self.author_user_id)
+            .author_agent(self.author_agent)
+            .created_after(self.created_after)
+            .created_before(self.created_before)
+            .min_score(self.min_score);
+        if let Some(turns) = self.context {
+            body = body.context(turns);
+        }
+        if let Some(limit) = self.limit {
+            body = body.limit(limit);
+        }
+        let request = api.message_search().slug(self.slug).body(body);
+        Ok(request.send().await?.into_inner().data.results)
     }
 }
 

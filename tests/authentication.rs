@@ -54,6 +54,7 @@ const SCOPES: &[(&str, Option<Scope>)] = &[
     ("saved_session_update", Some(Scope::SessionsWrite)),
     ("saved_session_view", Some(Scope::SessionsRead)),
     ("message_list", Some(Scope::MessagesRead)),
+    ("message_search", Some(Scope::MessagesRead)),
     ("message_send", Some(Scope::MessagesWrite)),
     ("reaction_add", Some(Scope::MessagesWrite)),
     ("reaction_remove", Some(Scope::MessagesWrite)),

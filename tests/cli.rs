@@ -342,6 +342,15 @@ async fn a_conversation_with_the_command_line() {
     let older = run(message(&["list", "--before", &newest], &["-o", "json"])).await.json();
     assert_eq!(older["messages"][0]["id"], root);
     on(&["message", "unreact", "--space", "team", &root, "👍"]).await.ok();
+    let search = ["message", "search", "--space", "team", "--context", "1", "shall"];
+    let shown = on(&search).await.ok();
+    assert!(shown.contains("found") && shown.contains("Shall we?"), "{shown}");
+    let raw = on(&[&search[..], &["-o", "json"]].concat()).await.json();
+    assert_eq!(raw["results"].as_array().expect("results").len(), 1);
+    assert_eq!(
+        on(&["message", "search", "--space", "team", "xylophone"]).await.ok(),
+        "nothing was found\n"
+    );
     let agent = run(message(&["send", "x", "--agent", "claude"], &[])).await;
     assert_eq!(agent.status.code(), Some(4), "{}", agent.stderr);
 

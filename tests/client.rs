@@ -235,6 +235,9 @@ async fn messages_reactions_and_events_have_methods() {
     messages.react(&root.id, "👍").await.expect("reacted");
     let page = messages.list().await.expect("messages");
     assert_eq!(page.messages, [reply.clone(), root.clone()]);
+    let hits = client.search_messages(&space.slug, "yes").session(&session.id).context(1).limit(1);
+    let hits = hits.await.expect("found");
+    assert_eq!((&hits[0].message, &*hits[0].before), (&reply, &[root.clone()][..]));
     assert_eq!(page.reply_count[&root.id], 1);
     assert_eq!(page.reactions[&root.id]["👍"], 1);
     let error = messages.send("x").agent("claude").await.expect_err("refused");

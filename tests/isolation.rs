@@ -199,6 +199,8 @@ impl World {
         let body = json!({ "name": format!("session {}", self.sessions.len()) });
         let made = self.people[creator].caller.post(&path, body).await.data(201);
         let id = made["session"]["id"].as_str().expect("an id").to_owned();
+        let body = json!({ "body": format!("{EVERYWHERE} message of {creator}") });
+        self.people[creator].caller.post(&format!("{path}/{id}/messages"), body).await.data(201);
         let sql = "UPDATE sessions SET visibility = CASE WHEN $2 THEN 'private' ELSE 'workspace' END, \
                    archived_at = CASE WHEN $3 THEN now() END WHERE id = $1";
         server.sql().await.execute(sql, &[&id, &private, &archived]).await.expect("set");
@@ -247,6 +249,22 @@ impl World {
             let body = json!({ "query": EVERYWHERE, "limit": 100, "spaceId": space.id });
             let found = caller.post("/memory/search", body).await;
             assert_eq!(found.status, status, "{what}: {}", found.text);
+            let path = format!("/spaces/{}/messages/search", space.slug);
+            for query in [EVERYWHERE, "ulu"] {
+                let said = caller.post(&path, json!({ "query": query, "limit": 100 })).await;
+                assert_eq!(said.status, status, "{what}: {}", said.text);
+                if status == 200 {
+                    let seen = self.sessions.iter().filter(|s| s.space == number);
+                    let seen = seen.filter(|s| self.sees_session(person, s));
+                    let seen: BTreeSet<String> = seen.map(|s| s.id.clone()).collect();
+                    let said = said.data(200)["results"].take();
+                    let hits = said.as_array().expect("results").iter();
+                    let found: BTreeSet<String> = hits
+                        .map(|hit| hit["message"]["sessionId"].as_str().expect("an id").to_owned())
+                        .collect();
+                    assert_eq!(found, seen, "{what} searches {query}");
+                }
+            }
             if status == 200 {
                 let sessions = listed.data(200)["sessions"].take();
                 assert_eq!(each(&sessions, "id"), self.sessions_of(person, number), "{what}");
@@ -517,9 +535,23 @@ async fn row_level_security_holds_without_the_predicates() {
             assert_eq!(&shown - &kept, seen, "{who} in {table}");
         }
         for query in [EVERYWHERE, "note", "zulu notes of the 3"] {
-            let sql =
-                format!("SELECT memory_id FROM lexical_candidates('{query}', NULL, 1000, 64)");
+            let sql = format!(
+                "SELECT memory_id FROM lexical_candidates('{query}', 1000, 64, 1000, NULL, \
+                 NULL, NULL, NULL, NULL, NULL)"
+            );
             assert_eq!(column(&app, &sql).await, seen, "{who}: {query}");
+        }
+
+        for (place, space) in world.spaces.iter().enumerate() {
+            let there = world.sessions.iter().filter(|s| s.space == place);
+            let there = set(there.filter(|s| world.sees_session(number, s)).map(|s| s.id.as_str()));
+            for call in [
+                format!("lexical_messages('zulu', 1000, 64, 1000, '{}', ", space.id),
+                format!("literal_messages('{{ulu}}', 1000, '{}', ", space.id),
+            ] {
+                let sql = format!("SELECT session_id FROM {call} NULL, NULL, NULL, NULL, NULL)");
+                assert_eq!(column(&app, &sql).await, there, "{who} in {}: {call}", space.slug);
+            }
         }
 
         let sessions = world.sessions.iter().filter(|s| world.sees_session(number, s));
@@ -571,7 +603,8 @@ async fn a_transaction_that_forgot_its_caller_sees_nothing() {
         assert_eq!(count, 0, "{table}");
     }
     for (client, expected) in [(&nobody, 0), (&half, 5)] {
-        let sql = "SELECT count(*) FROM lexical_candidates('zulu', NULL, 1000, 64)";
+        let sql = "SELECT count(*) FROM lexical_candidates('zulu', 1000, 64, 1000, NULL, NULL, \
+                   NULL, NULL, NULL, NULL)";
         let count: i64 = client.query_one(sql, &[]).await.expect("read").get(0);
         assert_eq!(count, expected, "of the organization nothing but its ORG notes");
     }

@@ -380,6 +380,7 @@ async fn what_catches_up_never_gives_a_note_the_vectors_of_its_old_content() {
     let old = switchy_server::store::memory::Unembedded {
         id: id(&note).parse().expect("an id"),
         content: "old".into(),
+        updated_at: chrono::DateTime::UNIX_EPOCH,
     };
     let search = switchy_server::search::Search::new(
         model.clone(),

@@ -82,6 +82,8 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
         org.owner.get(&messages).await.data(200);
         let said = org.owner.post(&messages, json!({ "body": "x" })).await.data(201);
         let said = said["message"]["id"].as_str().expect("an id").to_owned();
+        let found = json!({ "query": "x" });
+        org.owner.post("/spaces/team/messages/search", found).await.data(200);
         let before = format!("{messages}?before={said}");
         org.owner.get(&before).await.data(200);
         newest_reactions = format!("/spaces/team/messages/{said}/reactions");
@@ -121,6 +123,8 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
         ("GET", &*session, 5),
         ("GET", &*messages, 6),
         ("POST", &*messages, 6),
+        // the Space; places; messages
+        ("POST", "/spaces/team/messages/search", 6),
         ("POST", &*newest_reactions, 7),
         ("GET", "/memory", 4),
         ("GET", "/me", 5),

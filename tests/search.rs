@@ -1,10 +1,14 @@
 //! Search: `/memory/search`.
 
+use crate::fixture::embedders::{HOPELESS, Obedient};
 use crate::fixture::shape::{fields, id, issues};
 use crate::fixture::{Caller, Options, Server, embedders};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use switchy_server::auth::OrgRole;
+use switchy_server::search::embedder::Embedder;
 
 /// A server without a model.
 fn words_alone() -> Options {
@@ -143,6 +147,37 @@ async fn an_answer_at_the_end_of_a_long_note_is_found() {
 }
 
 #[tokio::test]
+async fn a_note_that_could_not_be_embedded_is_tried_again_once_it_says_something_else() {
+    let obedient = Arc::new(Obedient::default());
+    let embedder: Arc<dyn Embedder> = obedient.clone();
+    let server = Server::with(Options { embedder, ..Options::default() }).await;
+    let owner = server.org("acme").await.owner;
+    let sql = server.sql().await;
+    let until = async |what: &str, holds: &dyn Fn(i64) -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let count = "SELECT count(*) FROM memory_embeddings";
+            if holds(sql.query_one(count, &[]).await.expect("read").get(0)) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "in vain: {what}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let hopeless = json!({ "content": HOPELESS, "visibility": "ORG" });
+    let note = owner.note(hopeless.clone()).await;
+    // by the request, and by what catches up
+    until("it is given up", &|_| obedient.refused.load(Ordering::SeqCst) >= 2).await;
+    obedient.away.store(true, Ordering::SeqCst);
+    let path = format!("/memory/{}", note["id"].as_str().expect("an id"));
+    owner.patch(&path, json!({ "content": "Hope." })).await.data(200);
+    obedient.away.store(false, Ordering::SeqCst);
+    // wakes what catches up
+    owner.note(hopeless).await;
+    until("it is embedded", &|vectors| vectors == 1).await;
+}
+
+#[tokio::test]
 async fn a_result_is_a_note_and_its_score() {
     let server = Server::start().await;
     let org = server.org("acme").await;
@@ -150,7 +185,9 @@ async fn a_result_is_a_note_and_its_score() {
     let data = org.owner.post("/memory/search", json!({ "query": "deploys" })).await.data(200);
     assert_eq!(fields(&data), ["degraded", "results"]);
     assert_eq!(data["degraded"], false);
-    assert_eq!(data["results"], json!([{ "memory": note, "score": 1.0 }]));
+    let highlight = json!({ "text": TEAM[0], "start": 0, "end": TEAM[0].chars().count() });
+    let hit = json!({ "memory": note, "score": 1.0, "highlights": [highlight] });
+    assert_eq!(data["results"], json!([hit]));
     let empty = server.org("other").await.owner;
     let data = empty.post("/memory/search", json!({ "query": "deploys" })).await.data(200);
     assert_eq!(data, json!({ "results": [], "degraded": false }));
@@ -451,6 +488,23 @@ async fn a_query_has_one_to_ten_thousand_characters_and_no_nul() {
         (json!({ "query": "x", "limit": "5" }), vec!["limit"]),
         (json!({ "query": "x", "spaceId": "nonsense" }), vec!["spaceId"]),
         (json!({ "query": "", "limit": 0 }), vec!["limit", "query"]),
+        (json!({ "query": "x", "minScore": 1.1 }), vec!["minScore"]),
+        (json!({ "query": "x", "minScore": -0.1 }), vec!["minScore"]),
+        (json!({ "query": "x", "minScore": "1" }), vec!["minScore"]),
+        (json!({ "query": "x", "visibility": "EVERYBODY" }), vec!["visibility"]),
+        (json!({ "query": "x", "authorUserId": "nonsense" }), vec!["authorUserId"]),
+        (json!({ "query": "x", "tags": "x" }), vec!["tags"]),
+        (json!({ "query": "x", "tags": ["x", ""] }), vec!["tags.1"]),
+        (json!({ "query": "x", "tags": ["x\0"] }), vec!["tags.0"]),
+        (json!({ "query": "x", "tags": vec!["x"; 21] }), vec!["tags"]),
+        (json!({ "query": "x", "createdAfter": "yesterday" }), vec!["createdAfter"]),
+        (json!({ "query": "x", "createdAfter": "+20000-01-01T00:00:00Z" }), vec!["createdAfter"]),
+        (json!({ "query": "x", "createdBefore": "0000-01-01T00:00:00Z" }), vec!["createdBefore"]),
+        (
+            json!({ "query": "x", "createdAfter": "2026-01-02T00:00:00Z",
+                "createdBefore": "2026-01-01T00:00:00Z" }),
+            vec!["createdBefore"],
+        ),
         (json!({ "query": "", "limit": "x", "spaceId": 1 }), vec!["limit", "query", "spaceId"]),
     ] {
         assert_eq!(issues(&search(body.clone()).await), paths, "{body}");

@@ -4,6 +4,7 @@ mod org;
 
 use std::path::PathBuf;
 
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use switchy::types;
@@ -414,6 +415,8 @@ pub enum Message {
     Send(MessageSend),
     /// List what was said, newest first
     List(MessageList),
+    /// Find what was said in a Space, best first
+    Search(MessageSearch),
     /// Print messages as they come, until Ctrl-C; with --output json every event, one a line
     Watch {
         #[command(flatten)]
@@ -458,6 +461,38 @@ pub struct MessageSend {
     /// The model that the agent used
     #[arg(long, requires = "agent")]
     pub model: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct MessageSearch {
+    #[command(flatten)]
+    pub place: InSpace,
+    /// A question, or words
+    pub query: String,
+    /// Only what was said in the session with this id
+    #[arg(long, value_name = "ID")]
+    pub session: Option<String>,
+    /// Only messages of the user with this id
+    #[arg(long, value_name = "USER_ID")]
+    pub author: Option<String>,
+    /// Only messages of this agent
+    #[arg(long, value_name = "SLUG")]
+    pub agent: Option<String>,
+    /// Only what was said then or later: 2026-04-19 or 2026-04-19T12:34:56Z
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub after: Option<DateTime<Utc>>,
+    /// Only what was said earlier
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub before: Option<DateTime<Utc>>,
+    /// Leave out what fits worse than this, 0 to 1
+    #[arg(long, value_name = "SCORE", value_parser = share)]
+    pub min_score: Option<f64>,
+    /// Show so many messages before and after each that was found
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=5))]
+    pub context: Option<u32>,
+    /// At most so many results
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub limit: Option<u32>,
 }
 
 #[derive(Args, Debug)]
@@ -603,6 +638,52 @@ pub struct Audience {
     pub space: Option<String>,
 }
 
+#[derive(Args, Debug)]
+pub struct MemorySearch {
+    /// A question, or words
+    pub query: String,
+    /// Only notes of this Space: its slug or id
+    #[arg(long)]
+    pub space: Option<String>,
+    /// Only notes that these people see
+    #[arg(long, value_enum, ignore_case = true)]
+    pub visibility: Option<Visibility>,
+    /// Only notes by the user with this id
+    #[arg(long, value_name = "USER_ID")]
+    pub author: Option<String>,
+    /// Only notes with this tag; may be given several times, and then all are meant
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+    /// Only notes written then or later: 2026-04-19 or 2026-04-19T12:34:56Z
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub after: Option<DateTime<Utc>>,
+    /// Only notes written earlier
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub before: Option<DateTime<Utc>>,
+    /// Leave out what fits worse than this, 0 to 1
+    #[arg(long, value_name = "SCORE", value_parser = share)]
+    pub min_score: Option<f64>,
+    /// At most so many results
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub limit: Option<u32>,
+}
+
+/// A day, which begins at midnight UTC, or a moment.
+fn moment(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(day) = text.parse::<NaiveDate>() {
+        return Ok(day.and_time(NaiveTime::MIN).and_utc());
+    }
+    let parsed = DateTime::parse_from_rfc3339(text).map(|at| at.to_utc());
+    parsed.map_err(|_| "expected a day (2026-04-19) or a time (2026-04-19T12:34:56Z)".to_string())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(x) if (0.0..=1.0).contains(&x) => Ok(x),
+        _ => Err("expected a number from 0 to 1".to_string()),
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub enum Memory {
     /// List the notes that you can see, newest first
@@ -627,16 +708,7 @@ pub enum Memory {
         ids: Vec<String>,
     },
     /// Find notes by their meaning
-    Search {
-        /// A question, or words
-        query: String,
-        /// Only notes of this Space: its slug or id
-        #[arg(long)]
-        space: Option<String>,
-        /// At most so many results
-        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
-        limit: Option<u32>,
-    },
+    Search(MemorySearch),
     /// Write the notes of a file, one JSON object a line; safe to run again
     #[command(after_help = IMPORT_HELP)]
     Import {

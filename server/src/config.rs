@@ -41,7 +41,7 @@ pub struct StorageConfig {
 pub struct ModelConfig {
     /// Folder of an embedding model of 384 dimensions (model.onnx, tokenizer.json, config.json),
     /// instead of the downloaded one
-    #[arg(long, env = "SWITCHY_MODEL_DIR", value_name = "DIR")]
+    #[arg(long, visible_alias = "model", env = "SWITCHY_MODEL_DIR", value_name = "DIR")]
     pub model_dir: Option<PathBuf>,
 
     /// The ONNX Runtime library (1.24 or newer), instead of the downloaded one

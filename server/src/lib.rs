@@ -8,6 +8,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod error;
+pub mod eval;
 pub mod events;
 pub mod host;
 pub mod http;

@@ -8,7 +8,7 @@ use crate::http::connections::{ConnectionLimits, Connections};
 use crate::http::gateway::{Gateway, GatewayConfig};
 use crate::mail::{Mailer, Postman};
 use crate::mcp;
-use crate::search::Search;
+use crate::search::{Search, statistics};
 use crate::store::{Store, events as stored_events, idempotency, invitations};
 use slog::Logger;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -117,6 +117,7 @@ fn tasks(app: App, log: &Logger) -> Vec<JoinHandle<()>> {
             log.clone(),
         )),
         tokio::spawn(expire(app.store.clone(), log.clone())),
+        tokio::spawn(statistics::keep(app.store.clone(), log.clone())),
         tokio::spawn(events::listen(app.store.clone(), Arc::clone(&app.events), log.clone())),
         tokio::spawn(app.billing.clone().run(app.store.clone())),
         tokio::spawn(mcp::health::keep_checking(

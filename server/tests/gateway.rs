@@ -1,19 +1,20 @@
 //! Whatever a handler does, the answer is the envelope of the dialect that its path is in.
 
-use dropshot::{
-    ApiDescription, ConfigDropshot, HttpResponseOk, HttpServer, Path, RequestContext,
-    ServerBuilder, endpoint,
-};
+use dropshot::{ApiDescription, HttpResponseOk, Path, RequestContext, endpoint};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use slog::{Discard, Logger, o};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use switchy_server::error::Error;
-use switchy_server::http::gateway::{GatewayConfig, gateway};
+use switchy_server::http::connections::{ConnectionLimits, Connections, Respond};
+use switchy_server::http::gateway::{Gateway, GatewayConfig};
 use switchy_server::http::{Failure, Refusal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 
 #[derive(Deserialize, JsonSchema)]
 struct Trouble {
@@ -50,21 +51,34 @@ async fn of_save_session(
     Err(trouble(&path.into_inner().kind).await.into())
 }
 
-fn serve() -> HttpServer<()> {
+/// A gateway before both, and where it listens.
+async fn serve() -> SocketAddr {
     let mut api = ApiDescription::new();
     api.register(of_switchy).expect("an endpoint");
     api.register(of_save_session).expect("an endpoint");
     let log = Logger::root(Discard, o!());
-    let config = GatewayConfig { deadline: Duration::from_millis(200), log: log.clone() };
-    let api = gateway([api], &config).expect("a gateway");
-    let bind_address = ([127, 0, 0, 1], 0).into();
-    let config = ConfigDropshot { bind_address, ..Default::default() };
-    ServerBuilder::new(api, (), log).config(config).start().expect("a server")
+    let config = GatewayConfig {
+        deadline: Duration::from_millis(200),
+        max_body: 1_024,
+        all_bodies: 1_024 * 1_024,
+        log: log.clone(),
+    };
+    let gateway = Arc::new(Gateway::mount([api], (), config).await.expect("a gateway"));
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let respond: Respond =
+        Arc::new(move |request, remote| Box::pin(Arc::clone(&gateway).respond(request, remote)));
+    let limits = ConnectionLimits::default();
+    tokio::spawn(async move {
+        let (_stop, stopped) = oneshot::channel();
+        Connections { listener, tls: None, limits, respond, log }.serve(stopped).await;
+    });
+    address
 }
 
 /// Status and body of an answer, and its head.
-async fn ask(server: &HttpServer<()>, method: &str, path: &str) -> (u16, Value, String) {
-    let mut connection = TcpStream::connect(server.local_addr()).await.expect("a connection");
+async fn ask(server: SocketAddr, method: &str, path: &str) -> (u16, Value, String) {
+    let mut connection = TcpStream::connect(server).await.expect("a connection");
     let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     connection.write_all(request.as_bytes()).await.expect("sent");
     let mut answer = String::new();
@@ -77,7 +91,7 @@ async fn ask(server: &HttpServer<()>, method: &str, path: &str) -> (u16, Value, 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_trouble_has_the_status_and_the_words_of_its_dialect() {
-    let server = serve();
+    let server = serve().await;
     for (kind, switchy, save_session, name) in [
         ("panic", 500, 500, "internal_error"),
         ("bug", 500, 500, "internal_error"),
@@ -85,23 +99,22 @@ async fn every_trouble_has_the_status_and_the_words_of_its_dialect() {
         ("failed", 500, 502, "bad_gateway"),
         ("slow", 500, 504, "gateway_timeout"),
     ] {
-        let (status, body, _) = ask(&server, "GET", &format!("/api/trouble/{kind}")).await;
+        let (status, body, _) = ask(server, "GET", &format!("/api/trouble/{kind}")).await;
         assert_eq!(status, switchy, "{kind}: {body}");
         assert_eq!(body["error"]["code"], "INTERNAL_ERROR", "{kind}");
 
-        let (status, body, head) = ask(&server, "GET", &format!("/api/v1/org/{kind}")).await;
+        let (status, body, head) = ask(server, "GET", &format!("/api/v1/org/{kind}")).await;
         assert_eq!(status, save_session, "{kind}: {body}");
         assert_eq!(head.contains("retry-after"), status == 503, "{kind}");
         let detail = body["detail"].clone();
         assert_eq!(body, json!({ "code": status, "detail": detail, "type": name }), "{kind}");
         assert!(!detail.as_str().expect("a sentence").contains("secret"), "{kind}");
     }
-    server.close().await.expect("closed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_no_route_takes_is_refused_in_the_dialect_of_its_path() {
-    let server = serve();
+    let server = serve().await;
     for (method, path, status, name) in [
         ("GET", "/api/v1/org/a/b/c", 404, "not_found"),
         ("GET", "//api//v1/org/a/b", 404, "not_found"),
@@ -110,15 +123,14 @@ async fn what_no_route_takes_is_refused_in_the_dialect_of_its_path() {
         ("POST", "/api/v1/%6frg/x", 405, "method_not_allowed"),
         ("PROPFIND", "/api/v1/org/x", 405, "method_not_allowed"),
     ] {
-        let (answered, body, head) = ask(&server, method, path).await;
+        let (answered, body, head) = ask(server, method, path).await;
         assert_eq!(answered, status, "{method} {path}: {body}");
         let detail = body["detail"].clone();
         assert_eq!(body, json!({ "code": status, "detail": detail, "type": name }), "{path}");
         assert_eq!(head.contains("allow: get, head"), status == 405, "{head}");
     }
     for path in ["/api/v1/org", "/api/v1/orgs/x", "/api/v1", "/api/v2/org/x"] {
-        let (status, body, _) = ask(&server, "GET", path).await;
+        let (status, body, _) = ask(server, "GET", path).await;
         assert_eq!((status, &body["error"]["code"]), (404, &json!("NOT_FOUND")), "{path}");
     }
-    server.close().await.expect("closed");
 }

@@ -4,6 +4,7 @@ mod admin;
 mod commands;
 mod database_tls;
 mod database_url;
+mod eval;
 mod lifecycle;
 mod settings;
 mod setup;

@@ -8,12 +8,15 @@ use switchy::{Client, Request, operation, types};
 
 use super::{confirm::confirmed, import};
 use crate::{
-    args::{Audience, Memory, MemoryAdd, MemoryList, MemoryUpdate, Visibility},
+    args::{Audience, Memory, MemoryAdd, MemoryList, MemorySearch, MemoryUpdate, Visibility},
     connection::{Connection, space_id},
     failure::{Exit, Failure},
     output::{Output, date},
 };
 
+/// Longest note that a search shows whole, in characters; of others the sentences that say why they
+/// were found.
+const SHOWN_WHOLE: usize = 1_000;
 /// The most notes that a page holds.
 const FULL_PAGE: u32 = 100;
 
@@ -24,9 +27,7 @@ pub async fn run(connection: &Connection, command: Memory, output: &Output) -> R
         Memory::View { id } => view(&connection.client()?, id, output).await,
         Memory::Update(options) => update(&connection.client()?, options, output).await,
         Memory::Delete { yes, ids } => delete(&connection.client()?, yes, &ids, output).await,
-        Memory::Search { query, space, limit } => {
-            search(&connection.client()?, query, space, limit, output).await
-        }
+        Memory::Search(options) => search(&connection.client()?, options, output).await,
         Memory::Import { file, audience } => {
             import::run(connection, &file, &audience, output).await
         }
@@ -214,18 +215,30 @@ async fn delete(
     first_failure.map_or(Ok(()), |exit| Err(Failure::told(exit)))
 }
 
-async fn search(
-    client: &Client,
-    query: String,
-    space: Option<String>,
-    limit: Option<u32>,
-    output: &Output,
-) -> Result<(), Failure> {
-    let mut request = client.memory().search(query);
-    if let Some(space) = space {
+async fn search(client: &Client, options: MemorySearch, output: &Output) -> Result<(), Failure> {
+    let mut request = client.memory().search(options.query);
+    if let Some(space) = options.space {
         request = request.space(space_id(client, &space).await?);
     }
-    if let Some(limit) = limit {
+    if let Some(visibility) = options.visibility {
+        request = request.visibility(visibility.into());
+    }
+    if let Some(author) = options.author {
+        request = request.author(author);
+    }
+    if !options.tags.is_empty() {
+        request = request.tags(options.tags);
+    }
+    if let Some(at) = options.after {
+        request = request.created_after(at);
+    }
+    if let Some(at) = options.before {
+        request = request.created_before(at);
+    }
+    if let Some(score) = options.min_score {
+        request = request.min_score(score);
+    }
+    if let Some(limit) = options.limit {
         request = request.limit(limit);
     }
     if output.is_json() {
@@ -240,7 +253,12 @@ async fn search(
     }
     let me = client.me().await?;
     for hit in &found.results {
-        show(&hit.memory, Some(hit.score), &me, output)?;
+        let mut note = hit.memory.clone();
+        if note.content.chars().count() > SHOWN_WHOLE && !hit.highlights.is_empty() {
+            let parts: Vec<_> = hit.highlights.iter().map(|part| part.text.as_str()).collect();
+            note.content = format!("… {} …", parts.join(" … "));
+        }
+        show(&note, Some(hit.score), &me, output)?;
     }
     Ok(())
 }

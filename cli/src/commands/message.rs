@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use switchy::{Client, EventKind, Messages, Request, operation, types};
 
 use crate::{
-    args::{InSession, Message, MessageList, MessageSend},
+    args::{InSession, Message, MessageList, MessageSearch, MessageSend},
     connection::space_slug,
     failure::{Exit, Failure},
     output::{Output, date},
@@ -19,6 +19,7 @@ pub async fn run(client: &Client, command: Message, output: &Output) -> Result<(
     match command {
         Message::Send(options) => send(client, options, output).await,
         Message::List(options) => list(client, options, output).await,
+        Message::Search(options) => search(client, options, output).await,
         Message::Watch { place, last } => watch(client, &place, last, output).await,
         Message::React { place, id, emoji } => {
             let slug = space_slug(client, &place.space).await?;
@@ -100,6 +101,55 @@ async fn list(client: &Client, options: MessageList, output: &Output) -> Result<
             }
         }
     }
+}
+
+async fn search(client: &Client, options: MessageSearch, output: &Output) -> Result<(), Failure> {
+    let slug = space_slug(client, &options.place.space).await?;
+    let mut request = client.search_messages(&slug, options.query);
+    if let Some(session) = options.session {
+        request = request.session(session);
+    }
+    if let Some(author) = options.author {
+        request = request.author(author);
+    }
+    if let Some(agent) = options.agent {
+        request = request.agent(agent);
+    }
+    if let Some(at) = options.after {
+        request = request.created_after(at);
+    }
+    if let Some(at) = options.before {
+        request = request.created_before(at);
+    }
+    if let Some(score) = options.min_score {
+        request = request.min_score(score);
+    }
+    if let Some(turns) = options.context {
+        request = request.context(turns);
+    }
+    if let Some(limit) = options.limit {
+        request = request.limit(limit);
+    }
+    if output.is_json() {
+        return output.json(&request.raw().await?);
+    }
+    let found = request.await?;
+    if found.is_empty() {
+        return output.say("nothing was found");
+    }
+    let me = client.me().await?;
+    for hit in &found {
+        let session = hit.session_name.as_deref().unwrap_or("a session without a title");
+        output.say(&format!("── {:.2}  {session}  {}", hit.score, hit.message.session_id))?;
+        for message in &hit.before {
+            show(message, &[], &me, output)?;
+        }
+        show(&hit.message, &["found".to_string()], &me, output)?;
+        for message in &hit.after {
+            show(message, &[], &me, output)?;
+        }
+    }
+    Ok(())
 }
 
 /// Every message of a list, as one page.

@@ -13,9 +13,12 @@ use crate::http::{
     Timestamp,
 };
 use crate::limits::Write;
+use crate::search::{Highlight, Pipeline, Question};
 use crate::store::ids::{MemoryId, OrgId, SpaceId, UserId};
 use crate::store::memory as store;
+use crate::store::search::Filter;
 use crate::store::spaces;
+use chrono::Datelike;
 use dropshot::{Path, endpoint};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,6 +27,8 @@ use serde::{Deserialize, Serialize};
 pub const MAX_CONTENT: usize = 10_000;
 /// Longest query, in characters.
 pub const MAX_QUERY: usize = 10_000;
+/// Years in which notes are written, as far as filters go.
+const MOMENTS: std::ops::RangeInclusive<i32> = 1..=9_999;
 /// Longest `sourceUrl`, in characters.
 pub const MAX_SOURCE_URL: usize = 2_048;
 
@@ -254,6 +259,20 @@ struct MemorySearch {
     query: String,
     /// Only among the `SPACE` notes of this Space.
     space_id: Option<SpaceId>,
+    /// Only among notes of this visibility; all that the caller can see otherwise.
+    visibility: Option<Visibility>,
+    /// Only among notes by this author.
+    author_user_id: Option<UserId>,
+    /// Only among notes that have all of these tags: at most 20, of 1 to 50 characters each.
+    #[schemars(length(max = 20))]
+    tags: Option<Vec<String>>,
+    /// Only among notes written at this moment or later.
+    created_after: Option<Timestamp>,
+    /// Only among notes written before this moment.
+    created_before: Option<Timestamp>,
+    /// Leaves out what fits worse than this.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    min_score: Option<f64>,
     /// At most so many results.
     #[serde(default = "default_limit")]
     #[schemars(range(min = 1, max = 100))]
@@ -264,10 +283,55 @@ fn example_query() -> &'static str {
     "when do we deploy to staging?"
 }
 
+/// A period that is none, or out of all proportion, would find nothing: better to say so.
+pub(super) fn check_period(
+    issues: &mut Issues,
+    created_after: Option<Timestamp>,
+    created_before: Option<Timestamp>,
+) {
+    for (field, at) in [("createdAfter", created_after), ("createdBefore", created_before)] {
+        if at.is_some_and(|at| !MOMENTS.contains(&at.0.year())) {
+            issues.add(field, "out_of_range", "must be between the years 1 and 9999");
+        }
+    }
+    if let (Some(after), Some(before)) = (created_after, created_before)
+        && after >= before
+    {
+        issues.add("createdBefore", "out_of_range", "must be later than createdAfter");
+    }
+}
+
 impl Check for MemorySearch {
     fn check(&self, issues: &mut Issues) {
         issues.length("query", self.query.trim(), 1..=MAX_QUERY);
         issues.range("limit", self.limit.into(), 1..=MAX_LIMIT.into());
+        check_tags(issues, self.tags.as_deref().unwrap_or_default());
+        check_period(issues, self.created_after, self.created_before);
+        if self.min_score.is_some_and(|score| !(0.0..=1.0).contains(&score)) {
+            issues.add("minScore", "out_of_range", "must be between 0 and 1");
+        }
+    }
+}
+
+/// A sentence of a note that shows why it was found.
+#[derive(Serialize, JsonSchema)]
+struct MemoryHighlight {
+    /// What it says.
+    text: String,
+    /// Where it begins in `content`, in characters (Unicode scalar values).
+    start: u32,
+    /// Where it ends, exclusive.
+    end: u32,
+}
+
+impl From<Highlight> for MemoryHighlight {
+    fn from(highlight: Highlight) -> Self {
+        let offset = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        MemoryHighlight {
+            start: offset(highlight.start),
+            end: offset(highlight.end),
+            text: highlight.text,
+        }
     }
 }
 
@@ -279,6 +343,9 @@ struct MemoryHit {
     /// How well it fits, relative to the other results.
     #[schemars(range(min = 0.0, max = 1.0))]
     score: f64,
+    /// The sentences that show why, in the note's order.
+    #[schemars(length(max = 3))]
+    highlights: Vec<MemoryHighlight>,
 }
 
 /// What was found.
@@ -395,31 +462,51 @@ pub(super) async fn memory_delete(ctx: Ctx, path: Path<MemoryPath>) -> Answer<No
 /// Search notes
 ///
 /// By meaning and by words, among the notes that the caller can see, best first. Counts as a read.
-/// `spaceId` restricts the search to that Space's notes.
+/// Notes that do not pass the filters are not looked at; `minScore` looks at the result.
 #[endpoint { method = POST, path = "/api/memory/search", tags = ["Memory"], operation_id = "memory_search" }]
 pub(super) async fn memory_search(
     ctx: Ctx,
     body: Json<MemorySearch>,
 ) -> Answer<Ok200<MemoryResults>> {
     let call = Call::reading(&ctx, Scope::MemoryRead).await?;
-    let MemorySearch { query, space_id, limit } = body.into_inner()?;
-    let query = query.trim();
+    let wanted = body.into_inner()?;
+    let query = wanted.query.trim();
     let search = &call.app().search;
     let embedding = search.embed_query(query).await?;
+    let filter = Filter {
+        space_id: wanted.space_id,
+        visibility: wanted.visibility.map(Into::into),
+        author_user_id: wanted.author_user_id,
+        tags: clean_tags(wanted.tags),
+        created_after: wanted.created_after.map(|at| at.0),
+        created_before: wanted.created_before.map(|at| at.0),
+    };
+    let question = Question {
+        text: query,
+        filter: &filter,
+        limit: usize::try_from(wanted.limit).unwrap_or(usize::MAX),
+        min_score: wanted.min_score.unwrap_or(0.0),
+        pipeline: Pipeline::default(),
+    };
     let mut tx = call.begin().await?;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let outcome = async {
-        if let Some(space) = &space_id {
+        if let Some(space) = &filter.space_id {
             spaces::view(&mut tx, space).await?;
         }
-        search.search(&mut tx, query, embedding.as_ref(), space_id.as_ref(), limit).await
+        search.search(&mut tx, &question, embedding.as_deref()).await
     }
     .await;
     let found = call.end(tx, outcome).await?;
     let results = found
         .hits
         .into_iter()
-        .map(|hit| Ok(MemoryHit { memory: hit.memory.try_into()?, score: hit.score }))
+        .map(|hit| {
+            Ok(MemoryHit {
+                memory: hit.memory.try_into()?,
+                score: hit.score,
+                highlights: hit.highlights.into_iter().map(Into::into).collect(),
+            })
+        })
         .collect::<Result<_>>()?;
     Reply::ok(MemoryResults { results, degraded: found.degraded })
 }

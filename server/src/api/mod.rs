@@ -14,6 +14,7 @@ mod me;
 mod members;
 pub(crate) mod memory;
 pub(crate) mod mentions;
+mod message_search;
 pub(crate) mod messages;
 mod reactions;
 mod saved_sessions;
@@ -24,6 +25,7 @@ mod system;
 
 pub use crate::public_url::PublicUrl;
 pub use call::{Call, Ctx};
+pub use memory::MAX_CONTENT;
 
 use crate::auth::KeySecret;
 use crate::billing::Billing;
@@ -120,6 +122,7 @@ pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegister
     literals.register(memory::memory_search)?;
     literals.register(saved_sessions::saved_session_facets)?;
     literals.register(memory::batch::memory_batch)?;
+    literals.register(message_search::message_search)?;
 
     let mut api = description();
     api.register(spaces::space_list)?;

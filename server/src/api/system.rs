@@ -25,7 +25,8 @@ struct Alive {
 struct Readiness {
     /// Always `ready`.
     status: String,
-    /// Whether the embedding model is loaded; without it, search is by words alone.
+    /// Whether the embedding model is loaded and the database is searched with it; otherwise search
+    /// is by words alone.
     semantic_search: bool,
 }
 
@@ -69,7 +70,10 @@ pub(super) async fn ready(ctx: Ctx) -> Answer<Ok200<Readiness>> {
     let app = ctx.context();
     // a statement of the app role over a migrated table: proves pool, role and schema at once
     app.store.ping().await?;
-    Reply::ok(Readiness { status: "ready".into(), semantic_search: app.search.is_ready() })
+    Reply::ok(Readiness {
+        status: "ready".into(),
+        semantic_search: app.search.is_ready(&app.store).await?,
+    })
 }
 
 /// The same where load balancers look by default.
@@ -83,7 +87,10 @@ pub(super) async fn health_at_root(_ctx: Ctx) -> Answer<Ok200<Alive>> {
 pub(super) async fn ready_at_root(ctx: Ctx) -> Answer<Ok200<Readiness>> {
     let app = ctx.context();
     app.store.ping().await?;
-    Reply::ok(Readiness { status: "ready".into(), semantic_search: app.search.is_ready() })
+    Reply::ok(Readiness {
+        status: "ready".into(),
+        semantic_search: app.search.is_ready(&app.store).await?,
+    })
 }
 
 /// This document

@@ -2,7 +2,9 @@
 
 mod admin;
 mod doctor;
+mod eval;
 mod openapi;
+mod reembed;
 mod serve;
 mod setup;
 
@@ -37,6 +39,11 @@ enum Command {
     Admin(admin::Admin),
     /// Check every part and say what is wrong
     Doctor(Box<doctor::Doctor>),
+    /// Give every note vectors of another model while servers run, and then search with that one
+    Reembed(Box<reembed::Reembed>),
+    /// Measure what search finds, and how fast, on a judged collection
+    #[command(subcommand)]
+    Eval(eval::Eval),
 }
 
 #[derive(clap::Args)]
@@ -153,6 +160,8 @@ pub fn main() -> ExitCode {
             Command::Openapi(command) => openapi::run(&command),
             Command::Admin(command) => admin::run(command).await,
             Command::Doctor(command) => doctor::run(*command).await,
+            Command::Reembed(command) => reembed::run(*command).await,
+            Command::Eval(command) => eval::run(command).await,
         }
     });
     // a blocking task that hangs must not keep the process

@@ -1,10 +1,12 @@
 //! Catches up with notes that have no vectors: written while the model was away, or by a server
 //! that died in between.
 
+use super::reembed::models_of;
 use super::{Search, embedder::EmbedError};
 use crate::store::Store;
 use crate::store::ids::MemoryId;
 use crate::store::memory::{self, Embedded};
+use crate::store::models::{self, Hopeless, Models};
 use slog::Logger;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,8 +36,7 @@ impl Backfill {
 
     /// Embeds what is left over, for as long as the server runs.
     pub async fn run(self, store: Store, search: Search, log: Logger) {
-        // notes that this model cannot embed, whatever is tried
-        let mut hopeless: Vec<MemoryId> = Vec::new();
+        let mut hopeless = Hopeless::default();
         loop {
             let wait = match round(&store, &search, &mut hopeless, &log).await {
                 Ok(()) => INTERVAL,
@@ -49,34 +50,52 @@ impl Backfill {
 async fn round(
     store: &Store,
     search: &Search,
-    hopeless: &mut Vec<MemoryId>,
+    hopeless: &mut Hopeless,
     log: &Logger,
 ) -> Result<(), Interrupted> {
     let embedder = search.embedder();
-    if !search.is_ready() {
+    if !embedder.is_available() {
         return Ok(()); // no model, and none will come without a restart
     }
+    let own = models_of(&**embedder);
+    let sparse = own.sparse_model_id.clone();
+    let active = models::claim(store, &own).await.map_err(|_| Interrupted::Later)?;
+    if !search.compare(&active) {
+        return Ok(()); // servers with the right model do it
+    }
+    // expansions are written by those who have the right reranker
+    let own = Models {
+        sparse_model_id: own.sparse_model_id.filter(|_| active.sparse_model_id == sparse),
+        ..own
+    };
+    let mut after: Option<MemoryId> = None;
     loop {
-        let notes = memory::unembedded(store, embedder.model_id(), hopeless, BATCH)
+        let notes = models::lacking(store, &own, after.as_ref(), hopeless, BATCH)
             .await
             .map_err(|_| Interrupted::Later)?;
-        if notes.is_empty() {
-            return Ok(());
-        }
+        let Some(last) = notes.last() else {
+            // notes come in no order of their ids: once more from the start, if there were any
+            match after.take() {
+                Some(_) => continue,
+                None => return Ok(()),
+            }
+        };
+        after = Some(last.id.clone());
         for note in notes {
             match embedder.embed_note(&note.content).await {
+                Ok(embedding) if !own.is_complete(&embedding) => hopeless.push(note),
                 Ok(embedding) => {
                     let embedded = Embedded {
                         note: &embedding,
                         model_id: embedder.model_id(),
-                        sparse_model_id: embedder.sparse_model_id(),
+                        sparse_model_id: own.sparse_model_id.as_deref(),
                     };
                     memory::embed(store, &note, &embedded).await.map_err(|_| Interrupted::Later)?;
                 }
                 Err(EmbedError::Failed(error)) => {
                     slog::warn!(log, "a note cannot be embedded";
                         "memory_id" => %note.id, "error" => error);
-                    hopeless.push(note.id);
+                    hopeless.push(note);
                 }
                 Err(EmbedError::Overloaded | EmbedError::Unavailable(_)) => {
                     return Err(Interrupted::Later);

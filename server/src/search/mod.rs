@@ -2,21 +2,32 @@
 //! is written.
 
 mod backfill;
+mod cache;
 pub mod embedder;
 mod fusion;
+mod highlight;
+pub mod messages;
+mod pipeline;
+pub mod reembed;
+pub mod statistics;
 
 pub use backfill::Backfill;
+pub use highlight::{Highlight, MAX_HIGHLIGHTS};
+pub use pipeline::Pipeline;
 
 use crate::error::{Error, Result};
-use crate::store::Tx;
-use crate::store::ids::{MemoryId, SpaceId};
+use crate::store::ids::MemoryId;
 use crate::store::memory::{Embedded, Memory};
-use crate::store::search::{self as store, Reference};
+use crate::store::models::{self, Models};
+use crate::store::search::{self as store, EXACT_BELOW, Filter, Reference};
+use crate::store::{Store, Tx};
+use cache::QueryCache;
 use embedder::{EmbedError, Embedder, NoteEmbedding, QueryEmbedding};
 use futures::{StreamExt, stream};
 use slog::Logger;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tokio::time::timeout_at;
 
@@ -27,6 +38,21 @@ pub const BATCH_CONCURRENCY: usize = 2;
 /// Most pieces of a query that are looked for literally.
 const MAX_PIECES: usize = 8;
 
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The question, or words.
+    pub text: &'a str,
+    /// Which notes are looked at.
+    pub filter: &'a Filter,
+    /// At most so many hits.
+    pub limit: usize,
+    /// Hits of a lower score are left out, `0..=1`.
+    pub min_score: f64,
+    /// How far it goes.
+    pub pipeline: Pipeline,
+}
+
 /// A note that was found.
 #[derive(Clone, Debug)]
 pub struct Hit {
@@ -34,6 +60,8 @@ pub struct Hit {
     pub memory: Memory,
     /// How well it fits, `0..=1`, relative to the other hits.
     pub score: f64,
+    /// The sentences that say why, in the note's order.
+    pub highlights: Vec<Highlight>,
 }
 
 /// What a search found.
@@ -49,7 +77,10 @@ pub struct Found {
 #[derive(Clone)]
 pub struct Search {
     embedder: Arc<dyn Embedder>,
+    queries: Arc<QueryCache>,
     backfill: Backfill,
+    /// Whether the database was searched with this server's model when somebody looked last.
+    is_active: Arc<AtomicBool>,
     log: Logger,
 }
 
@@ -78,12 +109,49 @@ fn overloaded() -> Error {
 impl Search {
     /// With this embedder.
     pub fn new(embedder: Arc<dyn Embedder>, log: Logger) -> Self {
-        Search { embedder, backfill: Backfill::default(), log }
+        let queries = Arc::new(QueryCache::new(cache::CAPACITY));
+        let is_active = Arc::new(AtomicBool::new(true));
+        Search { embedder, queries, backfill: Backfill::default(), is_active, log }
     }
 
-    /// Whether there is a model.
-    pub fn is_ready(&self) -> bool {
-        self.embedder.is_available()
+    /// The same, embedding every question anew.
+    pub fn without_query_cache(self) -> Self {
+        Search { queries: Arc::new(QueryCache::new(0)), ..self }
+    }
+
+    /// Whether there is a model, and the database is searched with it.
+    pub async fn is_ready(&self, store: &Store) -> Result<bool> {
+        if !self.embedder.is_available() {
+            return Ok(false);
+        }
+        let active = models::active(store).await?;
+        Ok(active.is_none_or(|active| self.compare(&active)))
+    }
+
+    /// Whether these are this server's models; says so in the log when that changes.
+    fn compare(&self, active: &Models) -> bool {
+        let own = self.embedder.model_id();
+        let same = active.model_id == own;
+        self.note_active(same);
+        if same && active.sparse_model_id.as_deref() != self.embedder.sparse_model_id() {
+            slog::debug!(self.log, "this server does not rerank: the database has another reranker";
+                "own" => self.embedder.sparse_model_id(),
+                "database" => active.sparse_model_id.as_deref());
+        }
+        same
+    }
+
+    /// Remembers whether the database is searched with this server's model.
+    fn note_active(&self, active: bool) {
+        let before = self.is_active.swap(active, Ordering::Relaxed);
+        if before && !active {
+            slog::error!(self.log, "the database is searched with another model than this server's: \
+                searching by words alone; start the server with that model's folder in \
+                SWITCHY_MODEL_DIR, or change the database's by `switchy-server reembed`";
+                "own" => self.embedder.model_id());
+        } else if active && !before {
+            slog::info!(self.log, "the database is searched with this server's model again");
+        }
     }
 
     /// The embedder.
@@ -125,7 +193,7 @@ impl Search {
     ) -> Result<Vec<Option<NoteVectors>>> {
         let mut done = Vec::with_capacity(contents.len());
         let count = contents.len();
-        if self.is_ready() {
+        if self.embedder.is_available() {
             // nothing is done before it is asked for
             let waiting: Vec<_> = contents.into_iter().map(|c| self.embed_note(c)).collect();
             let mut embeddings = stream::iter(waiting).buffered(BATCH_CONCURRENCY);
@@ -142,9 +210,16 @@ impl Search {
     }
 
     /// A query's vectors; `None` when there is no model. 503 when too many texts wait already.
-    pub async fn embed_query(&self, query: &str) -> Result<Option<QueryEmbedding>> {
+    pub async fn embed_query(&self, query: &str) -> Result<Option<Arc<QueryEmbedding>>> {
+        if let Some(embedding) = self.queries.get(query) {
+            return Ok(Some(embedding));
+        }
         match self.embedder.embed_query(query).await {
-            Ok(embedding) => Ok(Some(embedding)),
+            Ok(embedding) => {
+                let embedding = Arc::new(embedding);
+                self.queries.put(query, Arc::clone(&embedding));
+                Ok(Some(embedding))
+            }
             Err(EmbedError::Overloaded) => Err(overloaded()),
             Err(error) => {
                 slog::warn!(self.log, "a search was answered by words alone"; "error" => %error);
@@ -153,40 +228,47 @@ impl Search {
         }
     }
 
-    /// The `limit` best notes for `query` among those that the transaction's caller can see.
+    /// The best notes for the question among those that the transaction's caller can see.
     pub async fn search(
         &self,
         tx: &mut Tx,
-        query: &str,
+        question: &Question<'_>,
         embedding: Option<&QueryEmbedding>,
-        space: Option<&SpaceId>,
-        limit: usize,
     ) -> Result<Found> {
-        let mut by_words = store::lexical(tx, query, space, CANDIDATES).await?;
-        if by_words.is_empty() {
-            let pieces = pieces(query);
-            if !pieces.is_empty() {
-                by_words = store::substring(tx, &pieces, space, CANDIDATES.into()).await?;
-            }
-        }
-        let model_id = self.embedder.model_id();
-        let by_vector = match embedding {
-            Some(e) => store::nearest(tx, &e.dense, model_id, space, CANDIDATES.into()).await?,
-            None => Vec::new(),
+        let Question { text, filter, pipeline, .. } = *question;
+        let embedding = embedding.filter(|_| pipeline.vectors());
+        let by_words = match pipeline.words() {
+            true => self.by_words(tx, text, filter).await?,
+            false => Vec::new(),
         };
+        let model_id = self.embedder.model_id();
+        let nearest = match embedding {
+            Some(e) => {
+                store::nearest(tx, &e.dense, model_id, filter, CANDIDATES.into(), EXACT_BELOW)
+                    .await?
+            }
+            None => None,
+        };
+        if embedding.is_some() {
+            self.note_active(nearest.is_some());
+        }
+        // vectors of a model that the database is not searched with say nothing
+        let embedding = embedding.filter(|_| nearest.is_some());
+        let degraded = pipeline.vectors() && embedding.is_none();
+        let by_vector = nearest.map(|(notes, _)| notes).unwrap_or_default();
         let words: HashMap<MemoryId, f64> = by_words.iter().cloned().collect();
         let mut ids: Vec<MemoryId> = by_words.into_iter().map(|(id, _)| id).collect();
         ids.extend(by_vector.into_iter().filter(|id| !words.contains_key(id)));
         if ids.is_empty() {
-            return Ok(Found { hits: Vec::new(), degraded: embedding.is_none() });
+            return Ok(Found { hits: Vec::new(), degraded });
         }
+        let sparse = embedding.and_then(|e| e.sparse.as_ref()).filter(|_| pipeline.expansions());
         let reference = embedding.map(|e| Reference {
             dense: &e.dense,
             model_id,
-            sparse: e.sparse.as_ref().zip(self.embedder.sparse_model_id()),
+            sparse: sparse.zip(self.embedder.sparse_model_id()),
         });
         let candidates = store::notes(tx, &ids, reference.as_ref()).await?;
-        let sparse = embedding.and_then(|e| e.sparse.as_ref());
         let query_expansion = sparse.map_or(0.0, |s| f64::from(s.dot(s)));
         let parts = candidates
             .iter()
@@ -199,16 +281,40 @@ impl Search {
         let mut hits = candidates
             .into_iter()
             .zip(fusion::fuse(&parts, query_expansion))
-            .map(|(candidate, score)| Hit { memory: candidate.memory, score })
+            .filter(|(_, score)| *score >= question.min_score)
             .collect::<Vec<_>>();
-        hits.sort_by(|a, b| {
-            b.score
-                .total_cmp(&a.score)
+        hits.sort_by(|(a, a_score), (b, b_score)| {
+            b_score
+                .total_cmp(a_score)
                 .then_with(|| b.memory.created_at.cmp(&a.memory.created_at))
                 .then_with(|| b.memory.id.cmp(&a.memory.id))
         });
-        hits.truncate(limit);
-        Ok(Found { hits, degraded: embedding.is_none() })
+        hits.truncate(question.limit);
+        let wanted = highlight::Words::of(text);
+        let hits = hits
+            .into_iter()
+            .map(|(candidate, score)| Hit {
+                highlights: wanted.highlight(&candidate.memory.content, candidate.passage),
+                memory: candidate.memory,
+                score,
+            })
+            .collect();
+        Ok(Found { hits, degraded })
+    }
+
+    /// Candidates by their words; literally, where the dictionary knows none of them.
+    async fn by_words(
+        &self,
+        tx: &mut Tx,
+        text: &str,
+        filter: &Filter,
+    ) -> Result<Vec<(MemoryId, f64)>> {
+        let found = store::lexical(tx, text, filter, CANDIDATES).await?;
+        let pieces = if found.is_empty() { pieces(text) } else { Vec::new() };
+        if pieces.is_empty() {
+            return Ok(found);
+        }
+        store::substring(tx, &pieces, filter, CANDIDATES.into()).await
     }
 }
 

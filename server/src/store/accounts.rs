@@ -68,6 +68,18 @@ pub async fn create_org(tx: &mut SystemTx, slug: &str, name: &str) -> Result<Org
         })
 }
 
+/// Removes an organization with everything that belongs to it.
+pub async fn delete_org(tx: &mut SystemTx, org: &OrgId) -> Result<()> {
+    diesel::delete(orgs::table.filter(orgs::id.eq(org))).execute(tx.connection()).await?;
+    Ok(())
+}
+
+/// Removes a user of whom nothing is left.
+pub async fn delete_user(tx: &mut SystemTx, user: &UserId) -> Result<()> {
+    diesel::delete(users::table.filter(users::id.eq(user))).execute(tx.connection()).await?;
+    Ok(())
+}
+
 /// An organization by slug; 404 when there is none.
 pub async fn org_by_slug(tx: &mut SystemTx, slug: &str) -> Result<Org> {
     orgs::table

@@ -4,7 +4,7 @@
 mod catch_up;
 mod write;
 
-pub use catch_up::{Unembedded, embed, unembedded};
+pub use catch_up::{Unembedded, embed};
 pub(super) use write::sparsevec;
 pub use write::{create, create_all, update};
 

@@ -3,18 +3,20 @@
 //! Both arms yield ids and scores only; [`notes`] then reads the rows under the caller's predicate
 //! and under the policy, so that no retrieval code can show what is not the caller's.
 
-use super::ids::{MemoryId, SpaceId};
-use super::memory::{Memory, sparsevec};
+use super::ids::{MemoryId, SpaceId, UserId};
+use super::memory::{Memory, Visibility, sparsevec};
 use super::schema::{memories, memory_embeddings};
-use super::{Tx, visibility};
+use super::{Store, Tx, visibility};
 use crate::error::Result;
 use crate::search::embedder::{Dense, Sparse};
+use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Double, Integer, Nullable, Text};
+use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use pgvector::HalfVector;
 use pgvector::sql_types::{HalfVector as HalfVectorType, SparseVector as SparseVectorType};
+use std::ops::Range;
 
 /// Below so many visible passages every one is compared; above, the HNSW index is walked. Measured
 /// at 100,000 notes: the exact scan takes 6 ms over 1,440 rows, 18 ms over 10,000, and has nothing
@@ -22,10 +24,93 @@ use pgvector::sql_types::{HalfVector as HalfVectorType, SparseVector as SparseVe
 pub const EXACT_BELOW: i64 = 10_000;
 /// Most distinct words of a query that the lexical arm looks for.
 pub const MAX_QUERY_TERMS: i32 = 64;
+/// Notes that the common words of a query may bring together. Scoring one takes some 10 µs; rare
+/// words bring all of theirs.
+pub const LEXICAL_BUDGET: i64 = 1_000;
+/// Buckets of so many notes are measured now and then instead of counted for every search.
+pub const MEASURED_FROM: i64 = 200;
+/// Words of a measured bucket that so many of its notes have are known to be common.
+pub const LISTED_FROM: i64 = 20;
+/// Notes that stand for all of a larger bucket when its words are counted.
+const SAMPLE: i64 = 20_000;
 /// `hnsw.ef_search`: how many neighbours the index keeps in view.
 const EF_SEARCH: u32 = 100;
 /// Passages fetched for each note wanted, since a long note has several.
 const PASSAGES_PER_NOTE: i64 = 2;
+
+/// Which notes a search looks at, among those that the caller can see.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Filter {
+    /// Only this Space's.
+    pub space_id: Option<SpaceId>,
+    /// Only of this visibility.
+    pub visibility: Option<Visibility>,
+    /// Only by this author.
+    pub author_user_id: Option<UserId>,
+    /// Only those that have all of these; none: any.
+    pub tags: Vec<String>,
+    /// Only those written then or later.
+    pub created_after: Option<DateTime<Utc>>,
+    /// Only those written earlier.
+    pub created_before: Option<DateTime<Utc>>,
+}
+
+impl Filter {
+    /// Whether it asks for what the vectors' table does not know.
+    fn needs_notes(&self) -> bool {
+        !self.tags.is_empty() || self.created_after.is_some() || self.created_before.is_some()
+    }
+
+    /// As SQL takes the tags: `NULL` for any.
+    fn tags(&self) -> Option<&[String]> {
+        (!self.tags.is_empty()).then_some(&*self.tags)
+    }
+}
+
+/// Notes that pass the filter, as far as their own table knows.
+macro_rules! passing {
+    ($query:expr, $filter:expr) => {{
+        let mut query = $query;
+        let filter: &Filter = $filter;
+        if let Some(space) = &filter.space_id {
+            query = query.filter(memories::space_id.eq(space));
+        }
+        if let Some(visibility) = filter.visibility {
+            query = query.filter(memories::visibility.eq(visibility.as_str()));
+        }
+        if let Some(author) = &filter.author_user_id {
+            query = query.filter(memories::author_user_id.eq(author));
+        }
+        if !filter.tags.is_empty() {
+            query = query.filter(memories::tags.contains(&filter.tags));
+        }
+        if let Some(at) = filter.created_after {
+            query = query.filter(memories::created_at.ge(at));
+        }
+        if let Some(at) = filter.created_before {
+            query = query.filter(memories::created_at.lt(at));
+        }
+        query
+    }};
+}
+
+/// Passages that pass the filter, as far as their table knows.
+macro_rules! passing_passages {
+    ($query:expr, $filter:expr) => {{
+        let mut query = $query;
+        let filter: &Filter = $filter;
+        if let Some(space) = &filter.space_id {
+            query = query.filter(memory_embeddings::space_id.eq(space));
+        }
+        if let Some(visibility) = filter.visibility {
+            query = query.filter(memory_embeddings::visibility.eq(visibility.as_str()));
+        }
+        if let Some(author) = &filter.author_user_id {
+            query = query.filter(memory_embeddings::author_user_id.eq(author));
+        }
+        query
+    }};
+}
 
 #[derive(diesel::QueryableByName)]
 struct Scored {
@@ -39,18 +124,53 @@ struct Scored {
 pub async fn lexical(
     tx: &mut Tx,
     query: &str,
-    space: Option<&SpaceId>,
+    filter: &Filter,
     limit: i32,
 ) -> Result<Vec<(MemoryId, f64)>> {
-    let rows: Vec<Scored> =
-        diesel::sql_query("SELECT memory_id, score FROM lexical_candidates($1, $2, $3, $4)")
-            .bind::<Text, _>(query)
-            .bind::<Nullable<Text>, _>(space)
-            .bind::<Integer, _>(limit)
-            .bind::<Integer, _>(MAX_QUERY_TERMS)
-            .load(tx.connection())
-            .await?;
+    let rows: Vec<Scored> = diesel::sql_query(
+        "SELECT memory_id, score FROM lexical_candidates($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    )
+    .bind::<Text, _>(query)
+    .bind::<Integer, _>(limit)
+    .bind::<Integer, _>(MAX_QUERY_TERMS)
+    .bind::<BigInt, _>(LEXICAL_BUDGET)
+    .bind::<Nullable<Text>, _>(&filter.space_id)
+    .bind::<Nullable<Text>, _>(filter.visibility.map(Visibility::as_str))
+    .bind::<Nullable<Text>, _>(&filter.author_user_id)
+    .bind::<Nullable<Array<Text>>, _>(filter.tags())
+    .bind::<Nullable<Timestamptz>, _>(filter.created_after)
+    .bind::<Nullable<Timestamptz>, _>(filter.created_before)
+    .load(tx.connection())
+    .await?;
     Ok(rows.into_iter().map(|row| (row.memory_id, row.score)).collect())
+}
+
+/// Counts the notes and the common words of the large buckets anew, where they have changed.
+pub async fn refresh_statistics(store: &Store) -> Result<()> {
+    #[derive(diesel::QueryableByName)]
+    struct More {
+        #[diesel(sql_type = Bool)]
+        more: bool,
+    }
+    // Raw SQL: functions of maintenance, which no caller's predicate applies to
+    let mut tx = store.begin_system().await?;
+    diesel::sql_query("SELECT count_memories($1)")
+        .bind::<BigInt, _>(MEASURED_FROM)
+        .execute(tx.connection())
+        .await?;
+    tx.commit().await?;
+    loop {
+        let mut tx = store.begin_system().await?;
+        let More { more } = diesel::sql_query("SELECT count_common_words($1, $2) AS more")
+            .bind::<BigInt, _>(LISTED_FROM)
+            .bind::<BigInt, _>(SAMPLE)
+            .get_result(tx.connection())
+            .await?;
+        tx.commit().await?;
+        if !more {
+            return Ok(());
+        }
+    }
 }
 
 /// Notes that contain the pieces of the query literally, by how many of them: for scripts without
@@ -58,7 +178,7 @@ pub async fn lexical(
 pub async fn substring(
     tx: &mut Tx,
     pieces: &[String],
-    space: Option<&SpaceId>,
+    filter: &Filter,
     limit: i64,
 ) -> Result<Vec<(MemoryId, f64)>> {
     let caller = tx.caller().clone();
@@ -74,81 +194,133 @@ pub async fn substring(
         .bind::<Array<Text>, _>(pieces.to_vec())
         .sql(") p)) piece WHERE position(piece IN lower(memories.content)) > 0)")
     };
-    let mut query = memories::table
+    let query = memories::table
         .filter(visibility::memory(&caller))
         .filter(found().gt(0))
         .order((found().desc(), memories::created_at.desc(), memories::id.desc()))
         .limit(limit)
         .select((memories::id, found()))
         .into_boxed();
-    if let Some(space) = space {
-        query = query.filter(memories::space_id.eq(space));
-    }
-    let rows: Vec<(MemoryId, i64)> = query.load(tx.connection()).await?;
+    let rows: Vec<(MemoryId, i64)> = passing!(query, filter).load(tx.connection()).await?;
     let of = pieces.len().max(1) as f64;
     Ok(rows.into_iter().map(|(id, n)| (id, n as f64 / of)).collect())
 }
 
-/// The notes whose passages are nearest to the query's vector, nearest first.
+/// How the nearest passages were looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scan {
+    /// Every one that may be was compared.
+    Exact,
+    /// Along the HNSW index.
+    Index,
+}
+
+/// The notes whose passages are nearest to the query's vector, nearest first, and how they were
+/// found; `None` when the database is searched with another model. Fewer than `exact_below` (see
+/// [`EXACT_BELOW`]) are all compared.
 pub async fn nearest(
     tx: &mut Tx,
     query: &Dense,
     model_id: &str,
-    space: Option<&SpaceId>,
+    filter: &Filter,
     limit: i64,
-) -> Result<Vec<MemoryId>> {
-    let visible = visible_passages(tx, model_id, space, EXACT_BELOW).await?;
-    if visible >= EXACT_BELOW {
-        // The planner must not choose: it took the index where the exact scan was a hundred times
-        // faster. `strict_order` keeps walking until enough rows pass the filter.
-        tx.connection()
-            .batch_execute(&format!(
-                "SET LOCAL hnsw.iterative_scan = strict_order; \
-                 SET LOCAL hnsw.ef_search = {EF_SEARCH}; SET LOCAL enable_seqscan = off; \
-                 SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off"
-            ))
-            .await?;
-        let found = ordered(tx, query, model_id, space, limit, Scan::Index).await?;
-        tx.connection()
-            .batch_execute(
-                "SET LOCAL enable_seqscan = on; SET LOCAL enable_bitmapscan = on; \
-                 SET LOCAL enable_sort = on",
-            )
-            .await?;
-        let wanted = usize::try_from(limit * PASSAGES_PER_NOTE).unwrap_or(usize::MAX);
-        if found.len() >= wanted {
-            return Ok(distinct(found, limit));
-        }
-        // the walk gave up early: look at everything instead
+    exact_below: i64,
+) -> Result<Option<(Vec<MemoryId>, Scan)>> {
+    let among = match filter.needs_notes() {
+        true => Some(filtered(tx, filter, exact_below).await?),
+        false => None,
+    };
+    let most = if among.is_some() { 0 } else { exact_below };
+    let Some(visible) = visible_passages(tx, model_id, filter, most).await? else {
+        return Ok(None);
+    };
+    let few = match &among {
+        Some(ids) => i64::try_from(ids.len()).is_ok_and(|n| n < exact_below),
+        None => visible < exact_below,
+    };
+    let nearest = Nearest { query, model_id, filter, limit };
+    if few {
+        let found = nearest.passages(tx, Scan::Exact, among.as_deref()).await?;
+        return Ok(Some((distinct(found, limit), Scan::Exact)));
     }
-    Ok(distinct(ordered(tx, query, model_id, space, limit, Scan::Exact).await?, limit))
+    // The planner must not choose: it took the index where the exact scan was a hundred times
+    // faster. `strict_order` keeps walking until enough rows pass the filter.
+    tx.connection()
+        .batch_execute(&format!(
+            "SET LOCAL hnsw.iterative_scan = strict_order; \
+             SET LOCAL hnsw.ef_search = {EF_SEARCH}; SET LOCAL enable_seqscan = off; \
+             SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off"
+        ))
+        .await?;
+    let found = nearest.passages(tx, Scan::Index, None).await?;
+    tx.connection()
+        .batch_execute(
+            "SET LOCAL enable_seqscan = on; SET LOCAL enable_bitmapscan = on; \
+             SET LOCAL enable_sort = on",
+        )
+        .await?;
+    let wanted = usize::try_from(limit * PASSAGES_PER_NOTE).unwrap_or(usize::MAX);
+    if found.len() >= wanted {
+        return Ok(Some((distinct(found, limit), Scan::Index)));
+    }
+    // the walk gave up early: look at everything instead
+    let found = nearest.passages(tx, Scan::Exact, None).await?;
+    Ok(Some((distinct(found, limit), Scan::Exact)))
 }
 
-/// How many passages the caller can see, counted up to `most`.
+/// Up to `most` notes that pass a filter which only the notes know.
+async fn filtered(tx: &mut Tx, filter: &Filter, most: i64) -> Result<Vec<MemoryId>> {
+    #[derive(diesel::QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        id: MemoryId,
+    }
+    let rows: Vec<Row> =
+        diesel::sql_query("SELECT id FROM filtered_memories($1, $2, $3, $4, $5, $6, $7) AS id")
+            .bind::<Integer, _>(i32::try_from(most).unwrap_or(i32::MAX))
+            .bind::<Nullable<Text>, _>(&filter.space_id)
+            .bind::<Nullable<Text>, _>(filter.visibility.map(Visibility::as_str))
+            .bind::<Nullable<Text>, _>(&filter.author_user_id)
+            .bind::<Nullable<Array<Text>>, _>(filter.tags())
+            .bind::<Nullable<Timestamptz>, _>(filter.created_after)
+            .bind::<Nullable<Timestamptz>, _>(filter.created_before)
+            .load(tx.connection())
+            .await?;
+    Ok(rows.into_iter().map(|row| row.id).collect())
+}
+
+/// How many passages the caller can see, counted up to `most`; `None` when the database is searched
+/// with another model.
 async fn visible_passages(
     tx: &mut Tx,
     model_id: &str,
-    space: Option<&SpaceId>,
+    filter: &Filter,
     most: i64,
-) -> Result<i64> {
+) -> Result<Option<i64>> {
     let caller = tx.caller().clone();
-    let mut seen = memory_embeddings::table
+    let seen = memory_embeddings::table
         .filter(visibility::embedding(&caller))
         .filter(memory_embeddings::model_id.eq(model_id))
-        .select(memory_embeddings::passage)
+        .select(memory_embeddings::model_id)
         .limit(most)
         .into_boxed();
-    if let Some(space) = space {
-        seen = seen.filter(memory_embeddings::space_id.eq(space));
-    }
-    Ok(Counted(seen).get_result::<i64>(tx.connection()).await?)
+    let counted = Counted { seen: passing_passages!(seen, filter), model_id };
+    Ok(counted.get_result::<Option<i64>>(tx.connection()).await?)
 }
 
-/// `SELECT count(*) FROM (…)`, which Diesel has no word for.
-#[derive(diesel::query_builder::QueryId)]
-struct Counted<Q>(Q);
+/// `SELECT CASE WHEN the model is searched with THEN count(*) END FROM (…)`, which Diesel has no
+/// word for.
+struct Counted<'a, Q> {
+    seen: Q,
+    model_id: &'a str,
+}
 
-impl<Q> diesel::query_builder::QueryFragment<diesel::pg::Pg> for Counted<Q>
+impl<Q> diesel::query_builder::QueryId for Counted<'_, Q> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Q> diesel::query_builder::QueryFragment<diesel::pg::Pg> for Counted<'_, Q>
 where
     Q: diesel::query_builder::QueryFragment<diesel::pg::Pg>,
 {
@@ -156,53 +328,65 @@ where
         &'b self,
         mut out: diesel::query_builder::AstPass<'_, 'b, diesel::pg::Pg>,
     ) -> QueryResult<()> {
-        out.unsafe_to_cache_prepared();
-        out.push_sql("SELECT count(*) FROM (");
-        self.0.walk_ast(out.reborrow())?;
-        out.push_sql(") counted");
+        out.push_sql("SELECT CASE WHEN is_active_model(");
+        out.push_bind_param::<Text, _>(self.model_id)?;
+        out.push_sql(") THEN (SELECT count(*) FROM (");
+        self.seen.walk_ast(out.reborrow())?;
+        out.push_sql(") seen) END");
         Ok(())
     }
 }
 
-impl<Q> diesel::query_builder::Query for Counted<Q> {
-    type SqlType = BigInt;
+impl<Q> diesel::query_builder::Query for Counted<'_, Q> {
+    type SqlType = Nullable<BigInt>;
 }
 
-#[derive(Clone, Copy)]
-enum Scan {
-    /// Every visible passage.
-    Exact,
-    /// Along the HNSW index.
-    Index,
-}
-
-async fn ordered(
-    tx: &mut Tx,
-    query: &Dense,
-    model_id: &str,
-    space: Option<&SpaceId>,
+/// What is to be near to what.
+struct Nearest<'a> {
+    query: &'a Dense,
+    model_id: &'a str,
+    filter: &'a Filter,
     limit: i64,
-    scan: Scan,
-) -> Result<Vec<MemoryId>> {
-    let caller = tx.caller().clone();
-    let vector = HalfVector::from_f32_slice(query.as_slice());
-    // `+ 0` hides the order from the index
-    let (before, after) = match scan {
-        Scan::Exact => ("(memory_embeddings.embedding <=> ", ") + 0"),
-        Scan::Index => ("memory_embeddings.embedding <=> ", ""),
-    };
-    let distance = sql::<Double>(before).bind::<HalfVectorType, _>(vector).sql(after);
-    let mut nearest = memory_embeddings::table
-        .filter(visibility::embedding(&caller))
-        .filter(memory_embeddings::model_id.eq(model_id))
-        .order(distance)
-        .limit(limit * PASSAGES_PER_NOTE)
-        .select(memory_embeddings::memory_id)
-        .into_boxed();
-    if let Some(space) = space {
-        nearest = nearest.filter(memory_embeddings::space_id.eq(space));
+}
+
+impl Nearest<'_> {
+    /// The notes of the nearest passages; with `among` those that pass the filter are known.
+    async fn passages(
+        &self,
+        tx: &mut Tx,
+        scan: Scan,
+        among: Option<&[MemoryId]>,
+    ) -> Result<Vec<MemoryId>> {
+        let caller = tx.caller().clone();
+        let vector = HalfVector::from_f32_slice(self.query.as_slice());
+        // `+ 0` hides the order from the index
+        let (before, after) = match scan {
+            Scan::Exact => ("(memory_embeddings.embedding <=> ", ") + 0"),
+            Scan::Index => ("memory_embeddings.embedding <=> ", ""),
+        };
+        let distance = sql::<Double>(before).bind::<HalfVectorType, _>(vector).sql(after);
+        let nearest = memory_embeddings::table
+            .filter(visibility::embedding(&caller))
+            .filter(memory_embeddings::model_id.eq(self.model_id))
+            .order(distance)
+            .limit(self.limit * PASSAGES_PER_NOTE)
+            .select(memory_embeddings::memory_id)
+            .into_boxed();
+        let mut nearest = passing_passages!(nearest, self.filter);
+        match among {
+            Some(ids) => nearest = nearest.filter(memory_embeddings::memory_id.eq_any(ids)),
+            None if self.filter.needs_notes() => {
+                let notes = memories::table
+                    .filter(visibility::memory(&caller))
+                    .select(memories::id)
+                    .into_boxed();
+                let notes = passing!(notes, self.filter);
+                nearest = nearest.filter(memory_embeddings::memory_id.eq_any(notes));
+            }
+            None => {}
+        }
+        Ok(nearest.load(tx.connection()).await?)
     }
-    Ok(nearest.load(tx.connection()).await?)
 }
 
 fn distinct(passages: Vec<MemoryId>, limit: i64) -> Vec<MemoryId> {
@@ -214,7 +398,7 @@ fn distinct(passages: Vec<MemoryId>, limit: i64) -> Vec<MemoryId> {
 }
 
 /// A candidate with everything that ranks it.
-#[derive(Clone, Debug, Queryable)]
+#[derive(Clone, Debug)]
 pub struct Candidate {
     /// The note.
     pub memory: Memory,
@@ -222,6 +406,8 @@ pub struct Candidate {
     pub cosine: Option<f64>,
     /// Inner product with the query's expansion; `None` without one.
     pub expansion: Option<f64>,
+    /// Where the nearest passage is, in bytes of the note's UTF-8.
+    pub passage: Option<Range<usize>>,
 }
 
 /// What candidates are compared with.
@@ -243,28 +429,45 @@ pub async fn notes(
     let caller = tx.caller().clone();
     let vector = reference.map(|r| HalfVector::from_f32_slice(r.dense.as_slice()));
     let sparse = reference.and_then(|r| r.sparse);
-    let rows: Vec<(Memory, Option<f64>, Option<f64>)> = memories::table
+    let rows: Vec<(Memory, Option<Vec<f64>>, Option<f64>)> = memories::table
         .filter(visibility::memory(&caller))
         .filter(memories::id.eq_any(ids))
         .select((
             Memory::as_select(),
-            sql::<Nullable<Double>>("(SELECT max(1 - (e.embedding <=> ")
+            // arrays are compared element by element: the greatest is the nearest passage's
+            sql::<Nullable<Array<Double>>>("(SELECT max(ARRAY[1 - (e.embedding <=> ")
                 .bind::<Nullable<HalfVectorType>, _>(vector)
                 .sql(
-                    ")) FROM memory_embeddings e WHERE e.memory_id = memories.id AND e.model_id = ",
+                    "), e.starts_at, e.ends_at]) FROM memory_embeddings e \
+                     WHERE e.memory_id = memories.id AND e.model_id = ",
                 )
                 .bind::<Nullable<Text>, _>(reference.map(|r| r.model_id))
                 .sql(")"),
             sql::<Nullable<Double>>("(SELECT -(x.terms <#> ")
                 .bind::<Nullable<SparseVectorType>, _>(sparse.map(|(s, _)| sparsevec(s)))
-                .sql(") FROM memory_expansions x WHERE x.memory_id = memories.id AND x.model_id = ")
+                .sql(
+                    ") FROM memory_expansions x WHERE x.memory_id = memories.id \
+                     AND x.model_id = ",
+                )
                 .bind::<Nullable<Text>, _>(sparse.map(|(_, model)| model))
-                .sql(")"),
+                // in a sub-select of its own: asked once, not for every note
+                .sql(" AND (SELECT is_active_sparse_model(")
+                .bind::<Nullable<Text>, _>(sparse.map(|(_, model)| model))
+                .sql(")))"),
         ))
         .load(tx.connection())
         .await?;
     Ok(rows
         .into_iter()
-        .map(|(memory, cosine, expansion)| Candidate { memory, cosine, expansion })
+        .map(|(memory, nearest, expansion)| {
+            let nearest = nearest.unwrap_or_default();
+            let offset = |i: usize| nearest.get(i).map(|at| *at as usize);
+            Candidate {
+                memory,
+                cosine: nearest.as_slice().first().copied(),
+                expansion,
+                passage: offset(1).zip(offset(2)).map(|(start, end)| start..end),
+            }
+        })
         .collect())
 }

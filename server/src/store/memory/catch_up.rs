@@ -4,7 +4,8 @@ use super::write::Columns;
 use super::{Embedded, MemoryId};
 use crate::error::Result;
 use crate::store::Store;
-use diesel::sql_types::{Array, Integer, Nullable, SmallInt, Text};
+use chrono::{DateTime, Utc};
+use diesel::sql_types::{Array, Integer, Nullable, SmallInt, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 
 /// A note that still has no vectors of the model.
@@ -15,30 +16,8 @@ pub struct Unembedded {
     pub id: MemoryId,
     #[diesel(sql_type = Text)]
     pub content: String,
-}
-
-/// The oldest notes, of any organization, that have no vectors of `model_id`; `except` some.
-pub async fn unembedded(
-    store: &Store,
-    model_id: &str,
-    except: &[MemoryId],
-    limit: i32,
-) -> Result<Vec<Unembedded>> {
-    let mut tx = store.begin_system().await?;
-    // Raw SQL on purpose: maintenance, which no caller's predicate applies to
-    let rows = diesel::sql_query(
-        "SELECT m.id, m.content FROM memories m WHERE NOT EXISTS (
-             SELECT FROM memory_embeddings e WHERE e.memory_id = m.id AND e.model_id = $1)
-             AND m.id <> ALL ($2)
-         ORDER BY m.created_at, m.id LIMIT $3",
-    )
-    .bind::<Text, _>(model_id)
-    .bind::<Array<Text>, _>(except)
-    .bind::<Integer, _>(limit)
-    .load(tx.connection())
-    .await?;
-    tx.commit().await?;
-    Ok(rows)
+    #[diesel(sql_type = Timestamptz)]
+    pub updated_at: DateTime<Utc>,
 }
 
 /// Gives a note its vectors, unless it was changed or deleted meanwhile.
@@ -59,7 +38,7 @@ pub async fn embed(store: &Store, note: &Unembedded, embedded: &Embedded<'_>) ->
          )
          INSERT INTO memory_expansions (memory_id, org_id, model_id, terms)
          SELECT n.id, n.org_id, $8, $9 FROM note n WHERE $8 IS NOT NULL AND $9 IS NOT NULL
-         ON CONFLICT (memory_id) DO UPDATE SET model_id = excluded.model_id, terms = excluded.terms",
+         ON CONFLICT (memory_id, model_id) DO UPDATE SET terms = excluded.terms",
     )
     .bind::<Text, _>(&note.id)
     .bind::<Text, _>(&note.content)

@@ -88,8 +88,9 @@ async fn require_writer(tx: &mut Tx, space: &SpaceId) -> Result<()> {
     Err(Error::forbidden("a VIEWER of this Space cannot write notes in it"))
 }
 
-/// Writes a note and what it is found by. Without `embedded` it is found by its words alone, until
-/// [`embed`](super::embed) catches up.
+/// Writes a note and what it is found by. Without `embedded`, or with vectors of models that the
+/// database is not searched with, it is found by its words alone, until [`embed`](super::embed)
+/// catches up.
 pub async fn create(
     tx: &mut Tx,
     new: &NewMemory,
@@ -151,10 +152,12 @@ pub async fn create_all(
                  p.vector::halfvec
              FROM unnest($11, $12, $13, $14, $15) AS p(place, number, starts_at, ends_at, vector)
              JOIN input n ON n.place = p.place
+             WHERE is_active_model($10)
          ), expansions AS (
              INSERT INTO memory_expansions (memory_id, org_id, model_id, terms)
              SELECT n.id, $1, $16, e.terms
              FROM unnest($17, $18) AS e(place, terms) JOIN input n ON n.place = e.place
+             WHERE is_active_sparse_model($16)
          )
          SELECT array_agg(created_at ORDER BY created_at) AS created_at FROM notes",
     )
@@ -242,7 +245,8 @@ fn audience(note: &Memory, change: &MemoryChange) -> Result<(Visibility, Option<
 }
 
 /// Changes a note: its author may, as long as he may write where it is then. `embedded` belongs to
-/// the new content and takes the place of what was there; without it, a note with new content is
+/// the new content and takes the place of what was there, of whatever models that was; without it,
+/// or with vectors of models that the database is not searched with, a note with new content is
 /// found by its words alone, until [`embed`](super::embed) catches up. Without a change, nothing is
 /// touched.
 pub async fn update(
@@ -292,11 +296,11 @@ pub async fn update(
                  author_user_id, visibility, starts_at, ends_at, embedding)
              SELECT $1, $11, p.number, $2, $5, $3, $4, p.starts_at, p.ends_at, p.vector::halfvec
              FROM unnest($12, $13, $14, $15) AS p(number, starts_at, ends_at, vector)
-             WHERE (SELECT count(*) FROM gone) >= 0
+             WHERE (SELECT count(*) FROM gone) >= 0 AND is_active_model($11)
          ), expansions AS (
              INSERT INTO memory_expansions (memory_id, org_id, model_id, terms)
              SELECT $1, $2, $16, e.terms FROM unnest($17) AS e(terms)
-             WHERE (SELECT count(*) FROM forgotten) >= 0
+             WHERE (SELECT count(*) FROM forgotten) >= 0 AND is_active_sparse_model($16)
          )
          SELECT updated_at FROM note",
     )

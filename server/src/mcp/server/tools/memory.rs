@@ -11,8 +11,10 @@ use crate::mcp::server::once::{self, Once};
 use crate::mcp::server::refusal::Refusal;
 use crate::mcp::server::truncation::{self, Cut, Truncation};
 use crate::mcp::server::turn::{Call, end};
+use crate::search::{Pipeline, Question};
 use crate::store::ids::{MemoryId, SpaceId, UserId};
 use crate::store::memory::{self as store, NewMemory};
+use crate::store::search::Filter;
 use rmcp::model::JsonObject;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -142,11 +144,18 @@ pub async fn search(
     let embedding = engine.embed_query(query).await?;
     let mut tx = call.begin().await?;
     let outcome = async {
-        let space = match space_slug {
+        let space_id = match space_slug {
             Some(slug) => Some(space_by_slug(&mut tx, slug).await?.0.id),
             None => None,
         };
-        engine.search(&mut tx, query, embedding.as_ref(), space.as_ref(), limit).await
+        let question = Question {
+            text: query,
+            filter: &Filter { space_id, ..Filter::default() },
+            limit,
+            min_score: 0.0,
+            pipeline: Pipeline::default(),
+        };
+        engine.search(&mut tx, &question, embedding.as_deref()).await
     }
     .await;
     let found = end(tx, outcome).await?;
