@@ -14,7 +14,7 @@ use switchy_server::clock::{Clock, ManualClock};
 use switchy_server::search::embedder::Embedder;
 
 /// What a key must be allowed to do for each operation; `None`: any key will do.
-const SCOPES: &[(&str, Option<Scope>)] = &[
+pub(crate) const SCOPES: &[(&str, Option<Scope>)] = &[
     ("invitation_accept", Some(Scope::OrgWrite)),
     ("invitation_create", Some(Scope::OrgWrite)),
     ("invitation_list", Some(Scope::OrgRead)),

@@ -2,6 +2,7 @@
 
 mod fixture;
 
+mod access;
 mod authentication;
 mod billing;
 mod cli;
