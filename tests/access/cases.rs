@@ -79,6 +79,9 @@ fn sessions(all: &mut Vec<Case>) {
     let list = |s: &Stage| format!("/spaces/{}/sessions", s.slug());
     all.push(case("session_list", "", move |s| at(list(s))));
     all.push(case("session_create", "", move |s| with(list(s), json!({ "name": "New" }))));
+    all.push(case("message_search", "", |s| {
+        with(format!("/spaces/{}/messages/search", s.slug()), json!({ "query": "said" }))
+    }));
     for kind in SESSIONS {
         let session = move |s: &Stage| format!("{}/{}", list(s), s.id(&format!("s{kind}")));
         let messages = move |s: &Stage| format!("{}/messages", session(s));

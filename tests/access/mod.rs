@@ -32,7 +32,8 @@ const NO_KEY: &str = "no key";
 const OTHER_ORG: &str = "other";
 
 /// What leaves everything in place that another case is about.
-const HARMLESS: [&str; 12] = [
+const HARMLESS: [&str; 13] = [
+    "message_search",
     "message_send",
     "reaction_add",
     "reaction_remove",
@@ -48,7 +49,8 @@ const HARMLESS: [&str; 12] = [
 ];
 
 /// Answers of which it matters what is in them.
-const LISTS: [&str; 16] = [
+const LISTS: [&str; 17] = [
+    "message_search",
     "space_list",
     "space_member_list",
     "space_mcp_list",
