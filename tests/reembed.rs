@@ -100,7 +100,8 @@ async fn searches_go_on_and_never_mix_models() {
         }
     };
     let writing = async {
-        for i in 0.. {
+        // not endlessly: on a fast machine more would be written than is embedded meanwhile
+        for i in 0..60 {
             if done.load(Ordering::SeqCst) {
                 break;
             }
