@@ -3,7 +3,7 @@
 use crate::fixture::{Caller, Options, Server, embedders};
 use serde_json::json;
 use std::time::Instant;
-use switchy_server::auth::{OrgRole, Scopes};
+use switchy_server::auth::{OrgRole, PrivateNotes, Scopes};
 use switchy_server::search::embedder::Dense;
 use switchy_server::store::ids::KeyId;
 use switchy_server::store::memory::Visibility;
@@ -252,6 +252,8 @@ async fn recall(server: &Server, author: &Caller, filter: &Filter, exact_below: 
         org_id: author.org_id.clone(),
         role: OrgRole::Owner,
         scopes: Scopes::all_rest(),
+        private_notes: PrivateNotes::Open,
+        on_behalf: false,
     };
     let mut measured = Measured { scan: Scan::Exact, recall: 0.0, found_ms: 0.0, exact_ms: 0.0 };
     let questions = rows.len() as f64;

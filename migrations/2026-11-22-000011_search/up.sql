@@ -139,12 +139,12 @@ $$;
 CREATE FUNCTION caller_buckets(p_space text, p_visibility text, p_author text)
 RETURNS text[] LANGUAGE sql STABLE PARALLEL SAFE
     BEGIN ATOMIC
-        SELECT array_agg(memory_bucket(caller_org(), b.visibility, caller_user(), b.space_id))
+        SELECT array_agg(memory_bucket(caller_org(), b.visibility, private_reader(), b.space_id))
         FROM (
             SELECT 'ORG', NULL WHERE p_space IS NULL
             UNION ALL
             SELECT 'PRIVATE', NULL
-                WHERE p_space IS NULL AND (p_author IS NULL OR p_author = caller_user())
+                WHERE p_space IS NULL AND (p_author IS NULL OR p_author = private_reader())
             UNION ALL
             SELECT 'SPACE', s.id FROM unnest(caller_spaces()) AS s(id)
                 WHERE p_space IS NULL OR s.id = p_space
@@ -172,7 +172,7 @@ CREATE FUNCTION lexical_candidates(
 LANGUAGE plpgsql STABLE SECURITY DEFINER AS $$
 DECLARE
     org text := caller_org();
-    me text := caller_user();
+    me text := private_reader();
     mine text[] := caller_spaces();
     buckets text[] := caller_buckets(p_space, p_visibility, p_author);
     filtered boolean := p_author IS NOT NULL OR p_tags IS NOT NULL OR p_after IS NOT NULL
@@ -343,7 +343,7 @@ CREATE FUNCTION filtered_memories(
 ) RETURNS SETOF text LANGUAGE plpgsql STABLE SECURITY DEFINER AS $$
 DECLARE
     org text := caller_org();
-    me text := caller_user();
+    me text := private_reader();
     mine text[] := caller_spaces();
     tagged bigint[] := (SELECT array_agg(memory_tag_key(b.bucket, p_tags[1]))
         FROM unnest(caller_buckets(p_space, p_visibility, p_author)) AS b(bucket));

@@ -3,7 +3,7 @@
 use super::dataset::{Dataset, Document};
 use super::metrics::{Latency, Quality};
 use crate::api::MAX_CONTENT;
-use crate::auth::{Caller, OrgRole, Scopes};
+use crate::auth::{Caller, OrgRole, PrivateNotes, Scopes};
 use crate::error::{Error, Result};
 use crate::search::{Pipeline, Question, Search};
 use crate::store::ids::{KeyId, MemoryId};
@@ -82,6 +82,8 @@ impl Scratch {
             org_id: org.id,
             role: OrgRole::Owner,
             scopes: Scopes::all_rest(),
+            private_notes: PrivateNotes::Open,
+            on_behalf: false,
         };
         Ok(Scratch { caller })
     }

@@ -6,6 +6,7 @@
 //! one request of the limit. In the OpenAPI document they look like Dropshot's own.
 
 use super::inspect::{MAX_ISSUES, completed, inspect};
+use super::several::grouped;
 use crate::error::{Error, Issue, Result, Step};
 use async_trait::async_trait;
 use dropshot::{
@@ -105,6 +106,9 @@ impl Issues {
 
 /// Types that can check what a schema cannot express, or Dropshot does not enforce.
 pub trait Check {
+    /// Query parameters that may be repeated: the fields that are [`Several`](super::Several).
+    const REPEATED: &'static [&'static str] = &[];
+
     /// Whether a request without a body is one without fields; it then needs no content type.
     const MAY_BE_ABSENT: bool = false;
 
@@ -197,6 +201,13 @@ fn find_nul(value: &Value, path: &mut Vec<Step>, issues: &mut Vec<Issue>) {
         Value::Object(fields) => {
             for (name, field) in fields {
                 path.push(Step::from(name.clone()));
+                if name.contains('\0') {
+                    issues.push(Issue {
+                        path: path.clone(),
+                        code: "invalid_character",
+                        message: "must not have the character U+0000 in its name".into(),
+                    });
+                }
                 find_nul(field, path, issues);
                 path.pop();
             }
@@ -233,13 +244,19 @@ fn take_out<'a>(value: &mut Value, path: &'a [Step]) -> Option<&'a [Step]> {
 }
 
 fn parse<T: DeserializeOwned + JsonSchema + Check>(bytes: &[u8]) -> Result<T> {
-    let mut value: Value = serde_json::from_slice(bytes).map_err(|e| {
+    let value: Value = serde_json::from_slice(bytes).map_err(|e| {
         let message = e.to_string();
         Error::Malformed(format!("the request body is not valid JSON: {message}").into())
     })?;
     if !value.is_object() {
         return Err(Error::Malformed("the request body must be a JSON object".into()));
     }
+    checked(value)
+}
+
+/// A `T` out of a JSON object, or everything that is wrong with it.
+pub fn checked<T: DeserializeOwned + JsonSchema + Check>(value: Value) -> Result<T> {
+    let mut value = value;
     // Explicit null for an optional field means absent (contract E2); for a required one it is
     // reported as missing.
     if let Some(object) = value.as_object_mut() {
@@ -326,7 +343,8 @@ impl<T> Json<T> {
     }
 }
 
-fn is_json(headers: &http::HeaderMap) -> bool {
+/// Whether the body is announced as JSON.
+pub(crate) fn is_json(headers: &http::HeaderMap) -> bool {
     headers
         .get(http::header::CONTENT_TYPE)
         .and_then(|v| v.to_str().ok())
@@ -335,7 +353,7 @@ fn is_json(headers: &http::HeaderMap) -> bool {
 }
 
 /// Reads at most `limit` bytes; `None` when there are more.
-async fn read_limited(mut body: Body, limit: usize) -> Result<Option<Vec<u8>>> {
+pub(crate) async fn read_limited(mut body: Body, limit: usize) -> Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame =
@@ -423,7 +441,7 @@ fn read_pairs<T: DeserializeOwned>(pairs: &[Pair<'_>], at: &[Step]) -> Result<T,
 }
 
 /// The parameters, or everything that is wrong with them; like [`parse`].
-fn parameters<T: DeserializeOwned + Check>(pairs: &[Pair<'_>], at: &[Step]) -> Result<T> {
+fn parameters<T: DeserializeOwned + Check>(pairs: Vec<Pair<'_>>, at: &[Step]) -> Result<T> {
     let path = |name: &str| {
         let mut path = at.to_vec();
         path.push(Step::from(name.to_owned()));
@@ -438,6 +456,7 @@ fn parameters<T: DeserializeOwned + Check>(pairs: &[Pair<'_>], at: &[Step]) -> R
             message: "must not contain the character U+0000".into(),
         })
         .collect();
+    let pairs = &*grouped(pairs, T::REPEATED);
     let refusal = match read_pairs::<T>(pairs, at) {
         Ok(parsed) => {
             check_rest(&parsed, at, &mut issues);
@@ -487,7 +506,7 @@ where
         let pairs = form_urlencoded::parse(query.as_bytes());
         // `?limit=` is what an empty form field sends: absent
         let given = pairs.filter(|(_, v)| !v.is_empty()).collect::<Vec<_>>();
-        Ok(Params(parameters(&given, &at)))
+        Ok(Params(parameters(given, &at)))
     }
 
     fn metadata(content_type: ApiEndpointBodyContentType) -> ExtractorMetadata {

@@ -2,8 +2,9 @@
 //!
 //! Dropshot answers an unknown route, a wrong method and a panic by itself, in a shape of its own.
 //! Behind the gateway there is nothing left for it to answer: whatever happens below, the caller
-//! gets our envelope, a deadline holds, and the log gets one line.
+//! gets the envelope of the dialect that its path is in, a deadline holds, and the log gets one line.
 
+use super::Dialect;
 use super::envelope::render;
 use super::scope::{self, Answered, Scope};
 use crate::auth::masked;
@@ -134,7 +135,8 @@ async fn answer<C: ServerContext>(
     let header_id = well_formed_request_id(request.headers())
         .map(|own| std::mem::replace(&mut rqctx.request_id, own));
     let path = request.uri().path().to_owned();
-    let scope = Scope::new(rqctx.request_id.clone()).until(started + config.deadline);
+    let scope =
+        Scope::new(rqctx.request_id.clone(), Dialect::of(&path)).until(started + config.deadline);
     scope::enter(scope, async move {
         let found = find(routers, request.method(), &path, &method);
         let operation = found.as_ref().ok().map(|f| f.operation.clone());
@@ -143,7 +145,7 @@ async fn answer<C: ServerContext>(
             Ok(found) => run(found.run, rqctx, request, config.deadline).await,
         };
         let (mut response, cause) = match outcome {
-            Ok(response) => (response, None),
+            Ok(response) => (response, scope::cause()),
             Err(Answered { response, cause }) => (response, Some(cause)),
         };
         response.headers_mut().extend(scope::take_headers());
@@ -269,12 +271,18 @@ fn log_line(log: &Logger, line: &Line<'_>, response: &Response<Body>) {
     if let Some(key_id) = scope::caller() {
         log = log.new(slog::o!("key_id" => key_id));
     }
+    if let Some(actor) = scope::actor() {
+        log = log.new(slog::o!("actor" => actor));
+    }
+    if let Some(call) = scope::call() {
+        log = log.new(slog::o!("call" => call));
+    }
     if let Some(cause) = &line.cause {
         log = log.new(slog::o!("error" => masked(cause).into_owned()));
     }
     match status {
         500 => slog::error!(log, "request"),
-        503 => slog::warn!(log, "request"),
+        502..=504 => slog::warn!(log, "request"),
         _ => slog::info!(log, "request"),
     }
 }
