@@ -10,7 +10,7 @@ use fixture::{Server, embedders};
 use serde_json::json;
 use slog::{Discard, Logger};
 use std::sync::{Arc, LazyLock};
-use switchy_server::auth::{Caller, OrgRole, Scopes};
+use switchy_server::auth::{Caller, OrgRole, PrivateNotes, Scopes};
 use switchy_server::search::embedder::QueryEmbedding;
 use switchy_server::search::{Pipeline, Question, Search};
 use switchy_server::store::ids::KeyId;
@@ -52,7 +52,7 @@ async fn world() -> World {
         org_id: owner.org_id.clone(),
         role: OrgRole::Owner,
         scopes: Scopes::all_rest(),
-        private_notes: switchy_server::auth::PrivateNotes::Open,
+        private_notes: PrivateNotes::Open,
         on_behalf: false,
     };
     let search = engine();

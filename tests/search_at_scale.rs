@@ -3,7 +3,7 @@
 use crate::fixture::{Caller, Options, Server, embedders};
 use serde_json::json;
 use std::time::Instant;
-use switchy_server::auth::{OrgRole, Scopes};
+use switchy_server::auth::{OrgRole, PrivateNotes, Scopes};
 use switchy_server::search::embedder::Dense;
 use switchy_server::store::ids::KeyId;
 use switchy_server::store::memory::Visibility;
@@ -187,23 +187,42 @@ async fn buckets_that_are_small_again_are_counted_no_more() {
     assert!(!org.owner.search("apple 10").await.is_empty());
 }
 
-/// Notes around twenty directions, with vectors of the real model's name: `count` in the
-/// organization of `author`, the n-th with the tags `h{n % 100}` and `e{n % 9}`, half of them ORG, a
-/// tenth PRIVATE, the rest in `space`.
+/// Notes of 200 topics, with vectors of the real model's name: `count` in the organization of
+/// `author`, the n-th with the tags `h{n % 100}` and `e{n % 9}`, half of them ORG, a tenth PRIVATE,
+/// the rest in `space`. The vectors vary in 24 directions, as those of sentences do in few, and a
+/// little in all others: vectors that vary in 384 are all as far from each other.
 async fn scatter(server: &Server, author: &Caller, space: &str, count: i64) {
     let sql = server.sql().await;
     sql.batch_execute("DROP INDEX memory_embeddings_hnsw; SELECT setseed(0.25)")
         .await
         .expect("ready");
-    let insert = "WITH centre AS MATERIALIZED (
-             SELECT c, l2_normalize((SELECT array_agg(random() - 0.5)
-                 FROM generate_series(1, 384) WHERE c = c)::real[]::vector) AS v
-             FROM generate_series(0, 19) c
+    let insert = "WITH direction AS MATERIALIZED (
+             SELECT j, (SELECT array_agg(random() - 0.5)
+                 FROM generate_series(1, 384) WHERE j = j)::real[]::vector AS v
+             FROM generate_series(1, 24) j
+         ), step AS MATERIALIZED (
+             SELECT j, s, v * array_fill(s / 8.0::real, ARRAY[384])::vector AS v
+             FROM direction, generate_series(-8, 8) s
+         ), topic AS MATERIALIZED (
+             SELECT c, (SELECT sum(v) FROM (
+                     SELECT j, floor(random() * 17)::int - 8 AS s
+                     FROM generate_series(1, 24) j WHERE c = c) r
+                 JOIN step USING (j, s)) AS v
+             FROM generate_series(0, 199) c
+         ), around AS MATERIALIZED (
+             SELECT n, sum(v * array_fill(0.7::real, ARRAY[384])::vector) AS v
+             FROM (SELECT n, j, floor(random() * 17)::int - 8 AS s
+                 FROM generate_series(1, $5::bigint) n, generate_series(1, 24) j) r
+             JOIN step USING (j, s) GROUP BY n
+         ), noise AS MATERIALIZED (
+             SELECT r, (SELECT array_agg(0.3 * (random() - 0.5))
+                 FROM generate_series(1, 384) WHERE r = r)::real[]::vector AS v
+             FROM generate_series(0, 996) r
          ), note AS MATERIALIZED (
              SELECT n, 'c' || lpad(n::text, 24, '0') AS id, CASE WHEN n % 10 < 5 THEN 'ORG'
                  WHEN n % 10 < 6 THEN 'PRIVATE' ELSE 'SPACE' END AS visibility,
-                 (n * 7 + n / 100) % 20 AS c
-             FROM generate_series(1, $5::bigint) n
+                 l2_normalize(topic.v + around.v + noise.v)::halfvec AS v
+             FROM around JOIN topic ON c = (n * 7 + n / 100) % 200 JOIN noise ON r = n % 997
          ), written AS (
              INSERT INTO memories (id, org_id, author_user_id, visibility, space_id, content, tags)
              SELECT id, $1, $2, visibility, CASE visibility WHEN 'SPACE' THEN $4 END, 'filler ' || n,
@@ -211,10 +230,8 @@ async fn scatter(server: &Server, author: &Caller, space: &str, count: i64) {
          )
          INSERT INTO memory_embeddings (memory_id, model_id, passage, org_id, author_user_id,
              visibility, space_id, starts_at, ends_at, embedding)
-         SELECT note.id, $3, 0, $1, $2, visibility, CASE visibility WHEN 'SPACE' THEN $4 END, 0, 6,
-             l2_normalize(centre.v + (SELECT array_agg(0.1 * (random() - 0.5))
-                 FROM generate_series(1, 384) WHERE n = n)::real[]::vector)::halfvec
-         FROM note JOIN centre USING (c)";
+         SELECT id, $3, 0, $1, $2, visibility, CASE visibility WHEN 'SPACE' THEN $4 END, 0, 6, v
+         FROM note";
     let (org, user) = (author.org_id.as_str(), author.user_id.as_str());
     let embedder = embedders::real();
     let model = embedder.model_id();
@@ -252,7 +269,7 @@ async fn recall(server: &Server, author: &Caller, filter: &Filter, exact_below: 
         org_id: author.org_id.clone(),
         role: OrgRole::Owner,
         scopes: Scopes::all_rest(),
-        private_notes: switchy_server::auth::PrivateNotes::Open,
+        private_notes: PrivateNotes::Open,
         on_behalf: false,
     };
     let mut measured = Measured { scan: Scan::Exact, recall: 0.0, found_ms: 0.0, exact_ms: 0.0 };

@@ -342,7 +342,7 @@ async fn the_policies_close_private_notes_without_the_queries_help() {
         "SELECT id FROM memories",
         "SELECT memory_id FROM memory_embeddings",
         "SELECT memory_id FROM memory_expansions",
-        "SELECT memory_id FROM lexical_candidates('wombat', NULL, 1000, 64)",
+        "SELECT memory_id FROM lexical_candidates('wombat', 1000, 64, 1000, NULL, NULL, NULL, NULL, NULL, NULL)",
     ] {
         let rows = app.query(sql, &[]).await.expect(sql);
         let ids: Vec<String> = rows.iter().map(|row| row.get(0)).collect();

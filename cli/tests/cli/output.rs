@@ -19,7 +19,7 @@ async fn json_is_the_data_as_the_server_sent_it_and_nothing_else() {
 #[tokio::test]
 async fn a_found_note_tells_its_score_visibility_author_date_and_content() {
     let server = server().await;
-    let found = json!({ "results": [{ "memory": note("x\u{1b}[2Jy"), "score": 0.8765 }] });
+    let found = json!({ "results": [{ "memory": note("x\u{1b}[2Jy"), "score": 0.8765, "highlights": [] }] });
     let found = json!({ "results": found["results"], "degraded": false });
     serve(&server, "POST", "/memory/search", success(200, &found)).await;
     serve(&server, "GET", "/me", success(200, &me())).await;
