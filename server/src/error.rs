@@ -238,6 +238,12 @@ impl From<diesel::result::Error> for Error {
                 message: "the same thing was changed at the same moment; try again".into(),
                 retry_after: Some(1),
             },
+            // the queries have asked the same before: somebody took the right away meanwhile
+            Diesel::DatabaseError(_, info)
+                if info.message().contains("violates row-level security policy") =>
+            {
+                Error::forbidden("your rights were changed at the same moment")
+            }
             Diesel::DatabaseError(_, info)
                 if info.message().contains("canceling statement due to statement timeout") =>
             {
