@@ -17,6 +17,7 @@ mod integrations;
 mod invitations;
 mod isolation;
 mod keys;
+mod layers;
 mod limits;
 mod mail;
 mod mcp_server;

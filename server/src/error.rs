@@ -248,6 +248,10 @@ impl From<diesel::result::Error> for Error {
             Diesel::DatabaseError(Kind::ReadOnlyTransaction, _) => {
                 Error::unavailable("the database takes no writes at the moment")
             }
+            // the queries have asked the same before: somebody took the right away meanwhile
+            Diesel::DatabaseError(..) if said(&["violates row-level security policy"]) => {
+                Error::forbidden("your rights were changed at the same moment")
+            }
             Diesel::DatabaseError(..)
                 if said(&["canceling statement due to statement timeout"]) =>
             {

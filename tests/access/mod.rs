@@ -6,7 +6,7 @@
 //! meant: `EXPECTORATE=overwrite cargo test --test e2e access::`.
 
 mod cases;
-mod stage;
+pub mod stage;
 
 use crate::authentication::SCOPES;
 use crate::fixture::mcp::MCP_SCOPES;
@@ -24,8 +24,8 @@ use switchy_server::mcp::client::Outbound;
 
 const GOLDEN: &str = "tests/golden/access.tsv";
 
-const ORG_ROLES: [OrgRole; 3] = [OrgRole::Owner, OrgRole::Admin, OrgRole::Member];
-const SPACE_ROLES: [&str; 5] = ["OWNER", "EDITOR", "MEMBER", "VIEWER", "none"];
+pub const ORG_ROLES: [OrgRole; 3] = [OrgRole::Owner, OrgRole::Admin, OrgRole::Member];
+pub const SPACE_ROLES: [&str; 5] = ["OWNER", "EDITOR", "MEMBER", "VIEWER", "none"];
 
 /// In place of a role: a request without a key, and one of another organization's OWNER.
 const NO_KEY: &str = "no key";
@@ -104,8 +104,8 @@ const HEADER: &str =
 /// Who is asked about, and what else a case needs.
 pub struct World {
     pub server: Server,
-    org: Org,
-    elsewhere: Org,
+    pub org: Org,
+    pub elsewhere: Org,
 }
 
 impl World {
@@ -346,7 +346,8 @@ async fn every_operation_answers_every_role_as_the_golden_file_says() {
     expectorate::assert_contents(GOLDEN, &printed(&lines));
 }
 
-fn golden() -> Vec<Line> {
+/// The lines that are kept.
+pub fn golden() -> Vec<Line> {
     let text = std::fs::read_to_string(GOLDEN).expect("the golden file");
     let lines = text.strip_prefix(HEADER).expect("the header").lines();
     lines.map(Line::parse).collect()

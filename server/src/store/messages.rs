@@ -233,8 +233,8 @@ pub(super) async fn lock_live(tx: &mut Tx, space: &Space, session: &SessionId) -
         .filter(visibility::session(&caller))
         .filter(sessions::space_id.eq(&space.id))
         .filter(sessions::id.eq(session))
-        .select(sessions::archived_at)
-        .for_update()
+        // Raw SQL: a function of ours, since to lock a row takes the right to change it
+        .select(sql::<Nullable<Timestamptz>>("lock_session(sessions.id)"))
         .first(tx.connection())
         .await
         .optional()?

@@ -28,8 +28,8 @@ async fn lock_session_of(
         .filter(visibility::session(&caller))
         .filter(sessions::space_id.eq(&space.id))
         .filter(sessions::id.eq_any(of_message))
-        .select((sessions::id, sessions::archived_at))
-        .for_update()
+        // Raw SQL: a function of ours, since to lock a row takes the right to change it
+        .select((sessions::id, sql::<Nullable<Timestamptz>>("lock_session(sessions.id)")))
         .first(tx.connection())
         .await
         .optional()?
