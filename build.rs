@@ -24,13 +24,18 @@ const CONSTRAINTS: [&str; 6] =
     ["pattern", "minLength", "maxLength", "maxItems", "minimum", "maximum"];
 
 /// Schemas with a type written by hand in `client/`: where it lives.
-const BY_HAND: [(&str, &str); 9] = [
+const BY_HAND: [(&str, &str); 13] = [
     ("ErrorEnvelope", "crate::envelope::ErrorEnvelope"),
     ("ErrorBody", "crate::envelope::ErrorBody"),
     ("ErrorDetails", "crate::envelope::ErrorDetails"),
     ("ErrorCode", "crate::ErrorCode"),
     ("FieldError", "crate::FieldError"),
     ("PathStep", "crate::PathStep"),
+    // one error for both dialects
+    ("CanonicalError", "crate::envelope::ErrorEnvelope"),
+    ("CanonicalErrorType", "crate::ErrorCode"),
+    ("CanonicalIssue", "crate::FieldError"),
+    ("LocStep", "crate::PathStep"),
     ("OpenApiDocument", "::serde_json::Value"),
     // holds a secret, which must not show in `Debug` output
     ("MintedKey", "crate::keys::MintedKey"),

@@ -23,6 +23,12 @@ use crate::{
 /// The header that names a request in the server's log.
 const REQUEST_ID: &str = "x-request-id";
 
+/// Where the dialect begins in which a server may ask for newer clients.
+const SAVE_SESSION: &str = "/v1/org/";
+
+/// The header that says how new this one is.
+const CLIENT_VERSION: &str = "x-client-version";
+
 /// Waits for a time.
 pub(crate) type Sleep = Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
 
@@ -211,6 +217,10 @@ impl ClientHooks<Call> for generated::Client {
     ) -> reqwest::Result<reqwest::Response> {
         let call = self.inner();
         let settings = &call.settings;
+        if request.url().path().contains(SAVE_SESSION) {
+            let own = HeaderValue::from_static(env!("CARGO_PKG_VERSION"));
+            request.headers_mut().entry(CLIENT_VERSION).or_insert(own);
+        }
         if let Some(authorization) = &settings.authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }

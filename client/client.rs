@@ -7,12 +7,13 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::{
-    Billing, Invitations, Keys, Members, Memory, Messages, Request, Sessions, SpaceMembers, Spaces,
+    Billing, Invitations, Keys, Members, Memory, Messages, Request, SavedSessions, Sessions,
+    SpaceMembers, Spaces,
     call::{Call, Settings, Sleep},
     generated,
     invitations::InvitationAccept,
     retry::DEFAULT_MAX_RETRIES,
-    system::{Health, Me, OpenApi, Ready},
+    system::{Health, McpOpenApi, Me, OpenApi, Ready},
 };
 use crate::{McpServers, SpaceMcps};
 
@@ -93,6 +94,12 @@ impl Client {
         Sessions { client: self, slug }
     }
 
+    /// The saved sessions of a workspace: the sessions of the Space with this slug, in the
+    /// organization with that one, which must be the key's.
+    pub fn saved_sessions<'a>(&'a self, org: &'a str, workspace: &'a str) -> SavedSessions<'a> {
+        SavedSessions { client: self, org, workspace }
+    }
+
     /// The messages of the session with this id, in the Space with this slug.
     pub fn messages<'a>(&'a self, slug: &'a str, session_id: &'a str) -> Messages<'a> {
         Messages { client: self, slug, session_id }
@@ -152,6 +159,11 @@ impl Client {
     /// The server's OpenAPI 3.1 document. Needs no key.
     pub fn openapi(&self) -> Request<OpenApi> {
         self.request(OpenApi(()))
+    }
+
+    /// The OpenAPI 3.1 document of the server's MCP endpoint. Needs no key.
+    pub fn mcp_openapi(&self) -> Request<McpOpenApi> {
+        self.request(McpOpenApi(()))
     }
 
     pub(crate) fn request<O>(&self, operation: O) -> Request<O> {

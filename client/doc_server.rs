@@ -8,6 +8,7 @@ use wiremock::{
 };
 
 const ID: &str = "cmo5w1c2t8zq4k7n3x9b6d0fh";
+const UUID: &str = "3f2b8c1e-5a77-4d0e-9c1b-2f8e6a4d7b90";
 const NOW: &str = "2026-04-19T12:34:56.789Z";
 
 /// A server whose API is at `/api`.
@@ -19,7 +20,11 @@ pub async fn start() -> MockServer {
     });
     let session = json!({
         "id": ID, "spaceId": ID, "title": "Postgres 18", "participantUserIds": [ID],
-        "createdByUserId": ID, "createdAt": NOW
+        "createdByUserId": ID, "createdAt": NOW, "externalId": UUID, "visibility": "workspace",
+        "origin": "user", "labels": {}, "usage": {
+            "totalInputTokens": 0, "totalOutputTokens": 0, "totalCacheReadInputTokens": 0,
+            "totalCacheCreationInputTokens": 0, "totalToolCallCount": 0, "messageCount": 0
+        }
     });
     let message = json!({
         "id": ID, "sessionId": ID, "authorType": "USER", "authorUserId": ID,
@@ -46,6 +51,16 @@ pub async fn start() -> MockServer {
         "spaces": [{ "id": ID, "name": "Platform team", "slug": "platform-team", "role": "OWNER" }]
     });
 
+    let saved = json!({
+        "id": UUID, "model": "claude-sonnet-4-5", "title": "Postgres upgrade", "message_count": 0,
+        "visibility": "private", "origin": "user", "labels": { "env": ["staging"] },
+        "user_id": ID, "created_at": NOW, "updated_at": NOW, "usage": {
+            "total_input_tokens": 0, "total_output_tokens": 0,
+            "total_cache_read_input_tokens": 0, "total_cache_creation_input_tokens": 0,
+            "total_tool_call_count": 0, "total_cost_usd": 0.0, "compaction_count": 0,
+            "current_message_count": 0, "total_message_count": 0
+        }
+    });
     let member = json!({
         "userId": ID, "organizationId": ID, "role": "ADMIN", "email": "ada@example.com",
         "name": "Ada", "joinedAt": NOW
@@ -72,6 +87,22 @@ pub async fn start() -> MockServer {
     let page = json!({ "url": "https://checkout.stripe.com/c/pay/cs_live_a1b2c3" });
 
     let server = MockServer::start().await;
+    // the Save Session dialect has no envelope
+    for (verb, route, body) in [
+        ("POST", "sessions$", saved.clone()),
+        ("PATCH", "sessions/[^/]+$", saved.clone()),
+        (
+            "POST",
+            "sessions/[^/]+/transcript$",
+            json!({ "messages": [], "appended": 1, "session": saved }),
+        ),
+    ] {
+        Mock::given(method(verb))
+            .and(path_regex(format!("^/api/v1/org/[^/]+/ws/[^/]+/{route}")))
+            .respond_with(ResponseTemplate::new(200).set_body_json(body))
+            .mount(&server)
+            .await;
+    }
     let answers = [
         ("GET", "^/api/org/[^/]+/members$", 200, json!({ "members": [member] })),
         ("PATCH", "^/api/org/[^/]+/members/[^/]+$", 200, json!({ "member": member })),

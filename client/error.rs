@@ -24,6 +24,8 @@ open_enum! {
         RateLimit = "RATE_LIMIT",
         /// Unexpected; with status 503: overloaded, shutting down, or past the deadline.
         Internal = "INTERNAL_ERROR",
+        /// The server serves newer clients only, and says which: [`Error::message`].
+        UpgradeRequired = "UPGRADE_REQUIRED",
         /// Made by the client: the answer is not one of this API. Is the base URL right?
         MalformedResponse = "MALFORMED_RESPONSE",
         /// Made by the client: no answer within the timeout. Whether the request was carried out

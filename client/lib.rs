@@ -16,6 +16,7 @@ mod memory;
 mod messages;
 mod request;
 mod retry;
+mod saved_sessions;
 mod sessions;
 mod space_members;
 mod spaces;
@@ -36,9 +37,11 @@ pub use memory::Memory;
 pub use messages::Messages;
 pub use request::{Operation, Request};
 pub use retry::{DEFAULT_MAX_RETRIES, MAX_WAIT};
+pub use saved_sessions::SavedSessions;
 pub use sessions::Sessions;
 pub use space_members::SpaceMembers;
 pub use spaces::Spaces;
+pub use uuid::Uuid;
 
 /// What can be asked of the server: the type parameters of [`Request`].
 pub mod operation {
@@ -54,11 +57,16 @@ pub mod operation {
         memory::{MemoryBatch, MemoryUpdate, MemoryView},
         memory::{MemoryCreate, MemoryDelete, MemoryList, MemorySearch},
         messages::{MessageList, MessageSend, ReactionAdd, ReactionRemove},
+        saved_sessions::{
+            SavedSessionArchive, SavedSessionFacets, SavedSessionList, SavedSessionSave,
+            SavedSessionUnarchive, SavedSessionUpdate, SavedSessionView, Transcript,
+            TranscriptAppend,
+        },
         sessions::{SessionArchive, SessionCreate, SessionList, SessionUpdate, SessionView},
         space_members::{SpaceMemberAdd, SpaceMemberList, SpaceMemberRemove, SpaceMemberUpdate},
         spaces::{SpaceArchive, SpaceUpdate},
         spaces::{SpaceCreate, SpaceList, SpaceView},
-        system::{Health, Me, OpenApi, Ready},
+        system::{Health, McpOpenApi, Me, OpenApi, Ready},
     };
 }
 

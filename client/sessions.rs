@@ -33,7 +33,7 @@ pub struct Sessions<'a> {
 impl Sessions<'_> {
     /// Every live session, newest change first.
     pub fn list(&self) -> Request<SessionList> {
-        self.client.request(SessionList { slug: self.slug.into() })
+        self.client.request(SessionList { slug: self.slug.into(), include_eval: None })
     }
 
     /// Makes a session; its `title` will be this name.
@@ -54,7 +54,7 @@ impl Sessions<'_> {
 
     /// Changes a session; what is not set stays.
     pub fn update(&self, id: impl Into<String>) -> Request<SessionUpdate> {
-        let body = types::SessionUpdate { title: None, model: None };
+        let body = types::SessionUpdate { title: None, model: None, visibility: None };
         self.client.request(SessionUpdate { slug: self.slug.into(), id: id.into(), body })
     }
 
@@ -68,13 +68,26 @@ impl Sessions<'_> {
 #[derive(Clone, Debug)]
 pub struct SessionList {
     slug: String,
+    include_eval: Option<bool>,
+}
+
+impl Request<SessionList> {
+    /// Sessions of evaluation runs too.
+    pub fn include_eval(mut self) -> Self {
+        self.operation.include_eval = Some(true);
+        self
+    }
 }
 
 impl Run for SessionList {
     type Data = Vec<types::Session>;
 
     async fn run(self, api: &generated::Client) -> Result<Self::Data, Failure<ErrorEnvelope>> {
-        Ok(api.session_list().slug(self.slug).send().await?.into_inner().data.sessions)
+        let mut request = api.session_list().slug(self.slug);
+        if let Some(include) = self.include_eval {
+            request = request.include_eval(include);
+        }
+        Ok(request.send().await?.into_inner().data.sessions)
     }
 }
 
@@ -151,6 +164,12 @@ impl Request<SessionUpdate> {
     /// The new title: 1 to 255 characters.
     pub fn title(mut self, title: impl Into<String>) -> Self {
         self.operation.body.title = Some(title.into());
+        self
+    }
+
+    /// Lets the members of the Space see a private session, for good. Its creator alone may.
+    pub fn share(mut self) -> Self {
+        self.operation.body.visibility = Some(types::SessionVisibility::Workspace);
         self
     }
 

@@ -20,6 +20,10 @@ pub struct Ready(pub(crate) ());
 #[derive(Clone, Debug)]
 pub struct OpenApi(pub(crate) ());
 
+/// `GET /mcp/openapi.json`: see [`Client::mcp_openapi`](crate::Client::mcp_openapi).
+#[derive(Clone, Debug)]
+pub struct McpOpenApi(pub(crate) ());
+
 impl Run for Me {
     type Data = types::Me;
 
@@ -49,5 +53,13 @@ impl Run for OpenApi {
 
     async fn run(self, api: &generated::Client) -> Result<Self::Data, Failure<ErrorEnvelope>> {
         Ok(api.openapi().send().await?.into_inner())
+    }
+}
+
+impl Run for McpOpenApi {
+    type Data = serde_json::Value;
+
+    async fn run(self, api: &generated::Client) -> Result<Self::Data, Failure<ErrorEnvelope>> {
+        Ok(api.mcp_openapi().send().await?.into_inner())
     }
 }

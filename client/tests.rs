@@ -300,6 +300,136 @@ fn refuses_base_urls_that_cannot_be_meant() {
     assert_eq!(client.base_url(), "https://switchy.example/api");
 }
 
+/// A session as the Save Session dialect shows it, and something that this client does not know.
+fn saved(id: &str) -> Value {
+    json!({
+        "id": id, "model": "m", "message_count": 0, "visibility": "private", "origin": "robot",
+        "labels": { "env": ["a"] }, "user_id": ID, "created_at": NOW, "updated_at": NOW,
+        "usage": {
+            "total_input_tokens": 0, "total_output_tokens": 0,
+            "total_cache_read_input_tokens": 0, "total_cache_creation_input_tokens": 0,
+            "total_tool_call_count": 0, "total_cost_usd": null, "compaction_count": 0,
+            "current_message_count": 0, "total_message_count": 0,
+        },
+        "frozen_at": null,
+    })
+}
+
+const UUID: &str = "3f2b8c1e-5a77-4d0e-9c1b-2f8e6a4d7b90";
+
+#[tokio::test]
+async fn the_errors_of_both_dialects_are_the_same_errors() {
+    for (status, kind, code) in [
+        (400, "invalid_request", ErrorCode::Validation),
+        (401, "authentication_failed", ErrorCode::Auth),
+        (403, "forbidden", ErrorCode::Forbidden),
+        (404, "not_found", ErrorCode::NotFound),
+        (405, "method_not_allowed", ErrorCode::NotFound),
+        (409, "already_exists", ErrorCode::Conflict),
+        (413, "payload_too_large", ErrorCode::Validation),
+        (415, "unsupported_media_type", ErrorCode::Validation),
+        (426, "upgrade_required", ErrorCode::UpgradeRequired),
+        (429, "rate_limited", ErrorCode::RateLimit),
+        (500, "internal_error", ErrorCode::Internal),
+        (502, "bad_gateway", ErrorCode::Internal),
+        (503, "service_unavailable", ErrorCode::Internal),
+        (504, "gateway_timeout", ErrorCode::Internal),
+        (418, "teapot", ErrorCode::Other("TEAPOT".into())),
+    ] {
+        let server = MockServer::start().await;
+        let body = json!({ "code": status, "detail": "so it is", "type": kind });
+        let refusal = ResponseTemplate::new(status).set_body_json(body);
+        let refusal =
+            refusal.insert_header("x-request-id", "r-3").insert_header("retry-after", "9");
+        answer(&server, "GET", refusal, 9).await;
+        let (client, _) = client(&server);
+        let error = client.saved_sessions("a", "b").view(UUID).await.expect_err("refused");
+        assert_eq!(error.code(), &code, "{status}");
+        assert_eq!(error.status().map(|s| s.as_u16()), Some(status));
+        assert_eq!(error.to_string(), "so it is");
+        assert_eq!(error.request_id(), Some("r-3"));
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(9)));
+        assert!(error.field_errors().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_saved_session_is_told_as_with_everything_else() {
+    let server = MockServer::start().await;
+    let body = json!({ "code": 422, "detail": "two things", "type": "validation_error", "errors": [
+        { "loc": ["body", "labels", "env", 3], "msg": "is too long", "type": "too_long" },
+        { "loc": ["query", "limit"], "msg": "is too large", "type": "out_of_range" },
+    ] });
+    answer(&server, "POST", ResponseTemplate::new(422).set_body_json(body), 9).await;
+    let (client, _) = client(&server);
+    let id = UUID.parse().expect("a UUID");
+    let error = client.saved_sessions("a", "b").save(id, "m").await.expect_err("refused");
+    assert_eq!(error.code(), &ErrorCode::Validation);
+    let told: Vec<String> = error.field_errors().iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["labels.env[3]: is too long", "query.limit: is too large"]);
+    assert_eq!(error.field_errors()[0].code, "too_long");
+}
+
+#[tokio::test]
+async fn saved_sessions_come_bare_and_the_client_says_how_new_it_is() {
+    let server = MockServer::start().await;
+    Mock::given(method("POST"))
+        .and(path("/api/v1/org/engines/ws/team/sessions"))
+        .and(header("x-client-version", env!("CARGO_PKG_VERSION")))
+        .and(header("authorization", format!("Bearer {KEY}")))
+        .respond_with(ResponseTemplate::new(200).set_body_json(saved(UUID)))
+        .mount(&server)
+        .await;
+    let (client, _) = client(&server);
+    let sessions = client.saved_sessions("engines", "team");
+    let save = || {
+        let id = UUID.parse().expect("a UUID");
+        sessions.save(id, "m").title("T").label("env", ["a", "b"]).label("team", ["core"])
+    };
+    let session = save().await.expect("saved");
+    assert_eq!(session.id.to_string(), UUID);
+    assert_eq!(session.origin.as_str(), "robot", "of a newer server");
+    assert_eq!(save().raw().await.expect("saved"), saved(UUID));
+    let received = server.received_requests().await.expect("recorded");
+    let sent: Value = received[0].body_json().expect("JSON");
+    let expected = json!({
+        "id": UUID, "model": "m", "title": "T",
+        "labels": { "env": ["a", "b"], "team": ["core"] },
+    });
+    assert_eq!(sent, expected);
+    assert_eq!(idempotency_keys(&received).len(), 2);
+}
+
+#[tokio::test]
+async fn a_list_of_saved_sessions_repeats_its_filters_on_every_page() {
+    let server = MockServer::start().await;
+    let page = |number: u32, next: bool| {
+        json!({
+            "sessions": [saved(UUID)], "total": 2, "page": number, "limit": 1, "total_pages": 2,
+            "has_next": next, "has_previous": !next,
+        })
+    };
+    for (number, next) in [(1, true), (2, false)] {
+        Mock::given(method("GET"))
+            .and(path("/api/v1/org/engines/ws/team/sessions"))
+            .and(query_param("page", number.to_string()))
+            .respond_with(ResponseTemplate::new(200).set_body_json(page(number, next)))
+            .mount(&server)
+            .await;
+    }
+    let (client, _) = client(&server);
+    let list = client.saved_sessions("engines", "team").list().label("env", "a").label("env", "b");
+    let all: Vec<_> = list.limit(1).stream().try_collect().await.expect("two pages");
+    assert_eq!(all.len(), 2);
+    let received = server.received_requests().await.expect("recorded");
+    for request in &received {
+        let labels = request.url.query_pairs().filter(|(name, _)| name == "label");
+        let labels: Vec<_> = labels.map(|(_, value)| value.into_owned()).collect();
+        assert_eq!(labels, ["env:a", "env:b"]);
+    }
+    assert_eq!(received.len(), 2);
+}
+
 fn message(id: &str) -> Value {
     json!({
         "id": id, "sessionId": ID, "authorType": "USER", "authorUserId": ID, "body": "hello",

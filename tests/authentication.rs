@@ -44,6 +44,15 @@ const SCOPES: &[(&str, Option<Scope>)] = &[
     ("memory_delete", Some(Scope::MemoryWrite)),
     ("memory_list", Some(Scope::MemoryRead)),
     ("memory_search", Some(Scope::MemoryRead)),
+    ("saved_session_archive", Some(Scope::SessionsWrite)),
+    ("saved_session_facets", Some(Scope::SessionsRead)),
+    ("saved_session_list", Some(Scope::SessionsRead)),
+    ("saved_session_save", Some(Scope::SessionsWrite)),
+    ("saved_session_transcript", Some(Scope::MessagesRead)),
+    ("saved_session_transcript_append", Some(Scope::MessagesWrite)),
+    ("saved_session_unarchive", Some(Scope::SessionsWrite)),
+    ("saved_session_update", Some(Scope::SessionsWrite)),
+    ("saved_session_view", Some(Scope::SessionsRead)),
     ("message_list", Some(Scope::MessagesRead)),
     ("message_send", Some(Scope::MessagesWrite)),
     ("reaction_add", Some(Scope::MessagesWrite)),
@@ -91,7 +100,7 @@ fn every_operation_of_the_document_is_in_the_table_and_no_other() {
     assert_eq!(documented, listed, "add the operation and its scope to SCOPES");
     let public: BTreeSet<String> =
         operations().into_iter().filter(|o| o.public).map(|o| o.id).collect();
-    let expected = ["health", "openapi", "ready", "stripe_webhook"];
+    let expected = ["health", "mcp_openapi", "openapi", "ready", "stripe_webhook"];
     assert_eq!(public, expected.map(str::to_owned).into());
 }
 

@@ -24,6 +24,8 @@ async fn every_operation_has_a_method() {
     assert!(client.ready().await.expect("ready").semantic_search);
     let served = client.openapi().await.expect("openapi");
     assert_eq!(served["openapi"], "3.1.0");
+    let mcp = client.mcp_openapi().await.expect("the MCP endpoint's document");
+    assert!(mcp["paths"]["/mcp/rpc"]["post"].is_object());
 
     let space = client.spaces().create("Platform").tags(["a"]).await.expect("space");
     assert_eq!(client.spaces().view(&space.id).await.expect("space"), space);

@@ -102,7 +102,13 @@ fn the_readme_works_when_pasted() {
 
 #[test]
 fn the_docs_work_when_pasted() {
-    for page in ["docs/deployment.md", "docs/configuration.md", "docs/cli.md", "docs/http.md"] {
+    for page in [
+        "docs/deployment.md",
+        "docs/configuration.md",
+        "docs/cli.md",
+        "docs/http.md",
+        "docs/mcp.md",
+    ] {
         let blocks = shell_blocks(page);
         if blocks.is_empty() {
             continue;
@@ -112,6 +118,36 @@ fn the_docs_work_when_pasted() {
         for block in &blocks {
             paste(&home, block, &server.url);
         }
+    }
+}
+
+#[test]
+fn an_agent_saves_a_session_and_both_dialects_show_it() {
+    let page = "docs/saved-sessions.md";
+    let blocks = shell_blocks(page);
+    let [script] = blocks.as_slice() else { panic!("{page} has {} sh blocks", blocks.len()) };
+    let home = Home::new();
+    let server = start_server(&home);
+    let out = paste(&home, script, &server.url);
+    for shown in [
+        // first saved, and shared
+        "\"visibility\":\"private\"",
+        "\"visibility\":\"workspace\"",
+        "2 appended, 0 were there already",
+        // summed from what the turns took
+        "\"total_input_tokens\":2510",
+        "\"total_output_tokens\":99",
+        "\"total_cost_usd\":0.0063",
+        "\"last_generation_input_tokens\":1310",
+        "\"message_count\":5",
+        "\"repo\":[{\"value\":\"billing\",\"count\":1}]",
+        "calls read_log",
+        "A report holds a lock on invoices.",
+        // and in the other dialect
+        "\"totalInputTokens\":2510",
+        "\"title\":\"Nightly migration times out\"",
+    ] {
+        assert!(out.contains(shown), "{shown} is not in\n{out}");
     }
 }
 

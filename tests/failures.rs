@@ -21,9 +21,17 @@ fn private() -> impl Iterator<Item = Operation> {
 /// A request that `operation` can read, about things that are not there.
 fn readable(caller: &Caller, operation: &Operation) -> reqwest::RequestBuilder {
     let path = operation.path(caller.org_id.as_str());
-    let request = caller.request(operation.method.clone(), &path);
+    with_body(caller.request(operation.method.clone(), &path), operation)
+}
+
+/// The request, with what `operation` can read.
+fn with_body(request: reqwest::RequestBuilder, operation: &Operation) -> reqwest::RequestBuilder {
     if operation.id == "billing_topup" {
         return request.json(&json!({ "pack": "small" })); // one of two fields, which no schema says
+    }
+    if operation.id == "saved_session_transcript_append" {
+        // neither is required, but one of the two is: content, or calls of tools
+        return request.json(&json!({ "messages": [{ "role": "user", "content": "x" }] }));
     }
     if operation.id == "mcp_server_create" {
         // an address, since a name is looked up before anything else
@@ -90,9 +98,8 @@ async fn every_operation_answers_500_in_the_envelope_when_the_database_refuses()
             request = request.header("Idempotency-Key", &operation.id);
         }
         let answer = Answer::of(request).await;
-        let error = answer.fails(500, "INTERNAL_ERROR");
-        let said = error["message"].as_str().unwrap_or_default();
-        assert!(!said.contains("permission"), "{}: {said}", operation.id);
+        answer.fails(500, "INTERNAL_ERROR");
+        assert!(!answer.text.contains("permission"), "{}: {}", operation.id, answer.text);
     }
 }
 
@@ -122,5 +129,61 @@ async fn every_idempotency_key_stands_for_one_body() {
         assert!(first.status.as_u16() < 500, "{}: {}", operation.id, first.text);
         let second = owner.post_once(&path, &operation.id, json!({ "a": 2 })).await;
         second.fails(409, "CONFLICT");
+    }
+}
+
+/// Those of the Save Session dialect.
+fn of_save_session() -> impl Iterator<Item = Operation> {
+    private().filter(|operation| operation.template.starts_with("/v1/org/"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_on_saved_sessions_tells_old_clients_to_upgrade() {
+    let min_client_version = Some(semver::Version::new(1, 4, 0));
+    let server = Server::with(Options { min_client_version, ..options() }).await;
+    let owner = server.org("acme").await.owner;
+    let mut asked = 0;
+    for operation in of_save_session() {
+        let with = async |version: &str| {
+            let request = readable(&owner, &operation).header("X-Client-Version", version);
+            Answer::of(request).await
+        };
+        let old = with("1.3.9").await;
+        old.refused(426, "upgrade_required");
+        assert_eq!(old.header("upgrade"), Some("switchy-client/1.4.0"), "{}", operation.id);
+        assert_eq!(old.header("connection"), Some("upgrade"), "{}", operation.id);
+        assert!(old.text.contains("1.4.0"), "{}", old.text);
+        for malformed in ["1.4", "newest", ""] {
+            with(malformed).await.refused(400, "invalid_request");
+        }
+        for accepted in ["1.4.0", "2.0.0-rc.1"] {
+            assert_ne!(with(accepted).await.status, 426, "{}", operation.id);
+        }
+        assert_ne!(Answer::of(readable(&owner, &operation)).await.status, 426);
+        // a stranger learns nothing, and the other dialect does not ask
+        let stranger = readable(&server.nobody(), &operation).header("X-Client-Version", "0.0.1");
+        Answer::of(stranger).await.refused(401, "authentication_failed");
+        asked += 1;
+    }
+    assert_eq!(asked, 9);
+    let request = owner.request(http::Method::GET, "/me").header("X-Client-Version", "0.0.1");
+    Answer::of(request).await.data(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_on_saved_sessions_is_for_the_organization_of_the_key() {
+    let server = Server::with(options()).await;
+    let owner = server.org("acme").await.owner;
+    let other = server.org("globex").await.owner;
+    other.space("Team").await;
+    for operation in of_save_session() {
+        for org in ["globex", "nowhere", "ACME", "%20"] {
+            let path = operation.path("").replace("/org/acme/", &format!("/org/{org}/"));
+            let path = path.replace("/ws/nope/", "/ws/team/");
+            let request = with_body(owner.request(operation.method.clone(), &path), &operation);
+            Answer::of(request).await.refused(403, "forbidden");
+        }
+        // of one's own organization, a workspace that is not there
+        Answer::of(readable(&owner, &operation)).await.refused(404, "not_found");
     }
 }

@@ -23,7 +23,12 @@ fn impossible(operation: &Operation, status: u16) -> Option<&'static str> {
         _ if operation.public => Some("it takes no key and touches no tenant's data"),
         400 if !takes_input => Some("there is nothing to be wrong with"),
         403 if operation.id == "me" => Some("any key may ask"),
+        422 if !takes_input => Some("there is nothing to be wrong with"),
+        502 | 504 => Some("it asks no other server"),
         404 if !operation.has_variables() => Some("nothing is named in its path"),
+        409 if operation.id == "mcp_server_test" => Some(
+            "its key is held no longer than the result takes to be stored: no test can meet it",
+        ),
         409 if !operation.idempotent => Some("nothing can collide"),
         _ => None,
     }

@@ -1,6 +1,7 @@
 //! How often a request goes to PostgreSQL and back: a regression is to show here, not in a bill.
 
 use crate::fixture::logs::Logs;
+use crate::fixture::mcp::Mcp;
 use crate::fixture::{Answer, Options, Server};
 use serde_json::json;
 use switchy_server::auth::OrgRole;
@@ -30,6 +31,13 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
     let private =
         json!({ "content": "Staging deploys happen on Tuesdays.", "visibility": "PRIVATE" });
     let search = json!({ "query": "when do deploys happen?" });
+    let saved = "/v1/org/acme/ws/team/sessions";
+    let id = uuid::Uuid::new_v4();
+    let one = format!("{saved}/{id}");
+    let transcript = format!("{one}/transcript");
+    let save = json!({ "id": id, "model": "m" });
+    let mut at_first = 0;
+    let turn = json!({ "role": "user", "content": "x" });
     let eve = server.member(&org, "eve", OrgRole::Member).await;
     let members = format!("/org/{}/members", org.id);
     let member = format!("{members}/{}", eve.user_id);
@@ -56,6 +64,17 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
         assert_eq!(org.owner.put(&format!("/spaces/team/mcps/{made}")).await.status, 204);
         org.owner.get("/spaces/team/mcps").await.data(200);
         assert_eq!(org.owner.delete(&format!("/mcp/servers/{made}")).await.status, 204);
+        let first = json!({ "id": uuid::Uuid::new_v4(), "model": "m" });
+        org.owner.post(saved, first).await.bare();
+        // looked for, made with its participant, and read
+        at_first = newest(&logs, "POST", &format!("/api{saved}"));
+        org.owner.post(saved, save.clone()).await.bare();
+        org.owner.get(saved).await.bare();
+        org.owner.get(&format!("{saved}/facets")).await.bare();
+        org.owner.get(&one).await.bare();
+        org.owner.patch(&one, json!({ "title": "y" })).await.bare();
+        org.owner.post(&transcript, json!({ "messages": [turn] })).await.bare();
+        org.owner.get(&transcript).await.bare();
         org.owner.get("/projects").await.data(200);
         org.owner.get(&space_path).await.data(200);
         org.owner.get("/spaces/team/sessions").await.data(200);
@@ -93,6 +112,7 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
         Answer::of(rotate).await.data(200);
         assert_eq!(org.owner.delete(&key_path).await.status, 204);
     }
+    assert_eq!(at_first, 8, "the first save of a session");
     // who calls, BEGIN with the caller, the work, COMMIT
     for (method, path, most) in [
         ("GET", "/projects", 4),
@@ -109,6 +129,16 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
         ("POST", "/mcp/servers", 6),
         ("GET", "/spaces/team/mcps", 5),
         ("POST", "/memory", 4),
+        // the organization and its Space in one
+        ("GET", saved, 5),
+        ("GET", &*format!("{saved}/facets"), 5),
+        ("GET", &*one, 5),
+        ("GET", &*transcript, 6),
+        // again: changed, and read
+        ("POST", saved, 6),
+        ("PATCH", &*one, 7),
+        // what is there, the lock, the ids, the messages, and both read back
+        ("POST", &*transcript, 10),
         ("GET", &*members, 4),
         // lock and roles, change
         ("PATCH", &*member, 5),
@@ -137,4 +167,31 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
     ] {
         assert_eq!(newest(&logs, method, &format!("/api{path}")), most, "{method} {path}");
     }
+
+    // the same over MCP; who the call is for is one more
+    let mcp = Mcp::all(&server, &org.owner).await;
+    let for_owner = mcp.acting_for(&org.owner);
+    let found = json!({ "query": "when do deploys happen?" });
+    let written = json!({ "content": "Staging deploys happen on Tuesdays.", "visibility": "ORG" });
+    let of_session = json!({ "sessionId": made["session"]["id"] });
+    let said = json!({ "sessionId": made["session"]["id"], "content": "hello" });
+    for (mcp, tool, arguments, most) in [
+        (&mcp, "search_memory", found.clone(), 7),
+        (&for_owner, "search_memory", found, 8),
+        (&mcp, "add_memory", written, 4),
+        (&mcp, "list_spaces", json!({}), 4),
+        (&mcp, "get_space", json!({ "slug": "team" }), 5),
+        (&mcp, "list_sessions", json!({ "spaceSlug": "team" }), 5),
+        // session, its Space, how many messages, messages
+        (&mcp, "get_session_transcript", of_session, 7),
+        // who it is for, session, its Space, a lock, the message
+        (&for_owner, "post_message", said, 8),
+    ] {
+        for _ in 0..3 {
+            mcp.tool(tool, arguments.clone()).await;
+        }
+        assert_eq!(newest(&logs, "POST", "/mcp/rpc"), most, "{tool}");
+    }
+    mcp.rpc("tools/list", json!({})).await.result();
+    assert_eq!(newest(&logs, "POST", "/mcp/rpc"), 1, "tools/list");
 }

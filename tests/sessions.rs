@@ -48,12 +48,17 @@ async fn a_session_has_exactly_these_fields_and_null_where_nothing_is_known() {
             "createdByUserId",
             "defaultAgent",
             "description",
+            "externalId",
             "id",
+            "labels",
             "model",
+            "origin",
             "participantUserIds",
             "spaceId",
             "title",
-            "updatedAt"
+            "updatedAt",
+            "usage",
+            "visibility"
         ]
     );
     assert_eq!(location, format!("/api{}", path(made)));
@@ -64,6 +69,17 @@ async fn a_session_has_exactly_these_fields_and_null_where_nothing_is_known() {
     assert_eq!(made["spaceId"], space["id"]);
     assert_eq!(made["createdByUserId"], org.owner.user_id.as_str());
     assert_eq!(made["participantUserIds"], json!([org.owner.user_id.as_str()]));
+    assert_eq!(made["visibility"], "workspace", "native sessions are born shared");
+    assert_eq!(made["origin"], "user");
+    assert_eq!(made["labels"], json!({}));
+    assert_eq!(
+        made["usage"],
+        json!({
+            "totalInputTokens": 0, "totalOutputTokens": 0, "totalCacheReadInputTokens": 0,
+            "totalCacheCreationInputTokens": 0, "totalToolCallCount": 0, "totalCostUsd": 0.0,
+            "lastGenerationInputTokens": null, "messageCount": 0,
+        })
+    );
     for field in ["archivedAt", "defaultAgent", "description", "model"] {
         assert_eq!(made[field], Value::Null, "{field}");
     }
@@ -363,9 +379,11 @@ async fn a_private_session_is_its_creators_alone_whatever_the_others_roles() {
     let (server, org, space) = team().await;
     let author = admitted(&server, &org, &space, "author", "MEMBER").await;
     let editor = admitted(&server, &org, &space, "editor", "EDITOR").await;
-    let (shared, secret) = (session(&author, "shared").await, session(&author, "secret").await);
+    let shared = session(&author, "shared").await;
+    let mut secret = session(&author, "secret").await;
     let sql = "UPDATE sessions SET visibility = 'private' WHERE id = $1";
     server.sql().await.execute(sql, &[&id(&secret)]).await.expect("made private");
+    secret["visibility"] = json!("private");
     for who in [&org.owner, &editor] {
         assert_eq!(who.get(SESSIONS).await.data(200)["sessions"], json!([shared]));
         who.get(&path(&secret)).await.fails(404, "NOT_FOUND");

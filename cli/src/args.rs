@@ -87,9 +87,9 @@ pub enum Command {
     /// Notes, found again by their meaning
     #[command(subcommand)]
     Memory(Memory),
-    /// Integrations: MCP servers of the organization, and the Spaces that use them
+    /// MCP: integrations of the organization, and Switchy in your own MCP client
     #[command(subcommand)]
-    Mcp(Mcp),
+    Mcp(McpCommand),
     /// The people of the organization
     #[command(subcommand)]
     Member(Member),
@@ -318,6 +318,9 @@ pub enum Session {
     List {
         #[command(flatten)]
         place: InSpace,
+        /// Sessions of evaluation runs too
+        #[arg(long)]
+        evals: bool,
     },
     /// Show one session; archived ones too
     View {
@@ -356,6 +359,34 @@ pub enum Session {
         #[arg(long, group = "change")]
         model: Option<String>,
     },
+    /// Save a session as an agent does: make it, or change what you saved under its id before
+    Save(SaveSession),
+    /// Share private sessions of yours with the Space, for good
+    Share {
+        #[command(flatten)]
+        place: InSpace,
+        /// The sessions' UUIDs, or how they begin
+        #[arg(required = true, value_name = "UUID")]
+        ids: Vec<String>,
+    },
+    /// Bring archived sessions back
+    Unarchive {
+        #[command(flatten)]
+        place: InSpace,
+        /// The sessions' UUIDs, or how they begin
+        #[arg(required = true, value_name = "UUID")]
+        ids: Vec<String>,
+    },
+    /// Count sessions by agent, model, user and label
+    Facets {
+        #[command(flatten)]
+        place: InSpace,
+        #[command(flatten)]
+        filters: FacetFilters,
+    },
+    /// What was said in a session, as agents bring it along
+    #[command(subcommand)]
+    Transcript(Transcript),
     /// Archive sessions: they stay readable, but are listed no more
     Archive {
         #[command(flatten)]
@@ -443,6 +474,102 @@ pub struct MessageList {
     #[arg(long, value_name = "ID")]
     pub before: Option<String>,
 }
+
+#[derive(Args, Debug)]
+pub struct SaveSession {
+    #[command(flatten)]
+    pub place: InSpace,
+    /// The session's UUID; a new one otherwise
+    #[arg(long, value_name = "UUID")]
+    pub id: Option<String>,
+    /// The model that was used
+    #[arg(long, required_unless_present = "from")]
+    pub model: Option<String>,
+    /// The agent that was used
+    #[arg(long)]
+    pub agent: Option<String>,
+    /// The session's title
+    #[arg(long)]
+    pub title: Option<String>,
+    /// How many messages it has
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32))]
+    pub message_count: Option<u32>,
+    /// What kind of work it comes from: user, eval or worker; of a new session
+    #[arg(long)]
+    pub origin: Option<String>,
+    /// Let the members of the Space see it at once; of a new session
+    #[arg(long)]
+    pub shared: bool,
+    /// A label; may be repeated
+    #[arg(long = "label", value_name = "KEY:VALUE")]
+    pub labels: Vec<String>,
+    /// A file with the session as a JSON object, - for standard input; options go before it
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
+}
+
+/// Which sessions are counted. What is repeated is met by any of its values.
+#[derive(Args, Debug)]
+pub struct FacetFilters {
+    /// Only those of a user: an id, an e-mail address, or what is before its @; may be repeated
+    #[arg(long = "user", value_name = "USER")]
+    pub users: Vec<String>,
+    /// Only those of an agent; may be repeated
+    #[arg(long = "agent", value_name = "AGENT")]
+    pub agents: Vec<String>,
+    /// Only those of a model; may be repeated
+    #[arg(long = "model", value_name = "MODEL")]
+    pub models: Vec<String>,
+    /// Only those with a label; may be repeated, and every key must be met
+    #[arg(long = "label", value_name = "KEY:VALUE")]
+    pub labels: Vec<String>,
+    /// Only those in which all of these words occur
+    #[arg(long, value_name = "WORDS")]
+    pub search: Option<String>,
+    /// Evaluation runs too
+    #[arg(long)]
+    pub evals: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Transcript {
+    /// Append the messages of a file, one JSON object a line; safe to run again
+    #[command(after_help = TURNS_HELP)]
+    Append {
+        #[command(flatten)]
+        place: InSpace,
+        /// The session's UUID, or how it begins
+        id: String,
+        /// The file; - for standard input
+        file: PathBuf,
+    },
+    /// Show what was said, oldest first
+    Show {
+        #[command(flatten)]
+        place: InSpace,
+        /// The session's UUID, or how it begins
+        id: String,
+        /// The number of the page, from 1
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+        page: Option<u32>,
+        /// Messages on a page
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+        limit: Option<u32>,
+        /// Every page
+        #[arg(long, conflicts_with_all = ["page", "limit"])]
+        all: bool,
+    },
+}
+
+const TURNS_HELP: &str = "\
+Each line is an object like
+  {\"role\": \"user\", \"content\": \"What breaks with Postgres 18?\"}
+with \"id\" (a UUID), \"parent_id\", \"tool_calls\", \"tool_call_id\", \"metadata\" and, of an assistant,
+\"usage\" {\"input_tokens\", \"output_tokens\", \"cache_read_input_tokens\",
+\"cache_creation_input_tokens\", \"cost_usd\"} besides.
+
+Messages that the session has already are left out: by their id, or, without one, by what they say.
+When the rate limit is reached, the command waits as long as the server asks, and goes on.";
 
 /// Who sees a note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -603,6 +730,50 @@ pub enum McpAuth {
     Bearer,
     /// By a header of its own: HeaderName:value
     ApiKey,
+}
+
+/// A program that speaks MCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum McpClient {
+    /// Claude Code: .mcp.json in a project
+    Claude,
+    /// Claude Desktop: claude_desktop_config.json; runs `switchy mcp stdio`
+    ClaudeDesktop,
+    /// Cursor: ~/.cursor/mcp.json, or .cursor/mcp.json in a project
+    Cursor,
+    /// Visual Studio Code: .vscode/mcp.json in a project
+    Vscode,
+}
+
+/// For whom an MCP client calls.
+#[derive(Args, Clone, Debug)]
+pub struct OnBehalf {
+    /// The user id of the member for whom calls are made, or `me`: opens PRIVATE notes and posting;
+    /// the key needs the scope act_on_behalf
+    #[arg(long, value_name = "USER_ID")]
+    pub actor: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum McpCommand {
+    /// Print what to paste into an MCP client's configuration
+    Config {
+        /// Which client
+        #[arg(long, value_enum)]
+        client: McpClient,
+        /// Write the API key into it, instead of where the client is to take it from
+        #[arg(long)]
+        with_key: bool,
+        #[command(flatten)]
+        on_behalf: OnBehalf,
+    },
+    /// Connect an MCP client that speaks over standard input and output with the server
+    Stdio {
+        #[command(flatten)]
+        on_behalf: OnBehalf,
+    },
+    #[command(flatten)]
+    Integrations(Mcp),
 }
 
 #[derive(Debug, Subcommand)]

@@ -67,23 +67,16 @@ impl Connection {
     ///
     /// When there is no such profile, or no key for the server.
     pub fn choose(global: &Global) -> Result<Self, Failure> {
-        let config = Config::load(&config::path()?)?;
-        let name = global.profile.as_deref().filter(|name| !name.is_empty());
-        let profile = match name {
-            Some(name) => Some(config.profiles.get_key_value(name).ok_or_else(|| {
-                Failure::usage(format!("there is no profile `{name}`"))
-                    .hint(format!("the profiles are: {}", config.names()))
-            })?),
-            None => config.current.as_deref().and_then(|name| config.profiles.get_key_value(name)),
-        };
+        Self::at(Place::choose(global)?)
+    }
 
-        let told = global.url.as_deref().filter(|url| !url.is_empty()).map(api_url).transpose()?;
-        let saved = profile.map(|(_, profile)| api_url(&profile.url)).transpose()?;
-        // A profile's key is for the profile's server, and is shown to no other.
-        let key_of_profile = profile
-            .filter(|_| told.is_none() || told == saved)
-            .and_then(|(_, profile)| profile.api_key.clone());
-        let Some(key) = key_of_environment().or(key_of_profile) else {
+    /// At this server.
+    ///
+    /// # Errors
+    ///
+    /// When there is no key for it.
+    pub fn at(Place { profile, url, told, key }: Place) -> Result<Self, Failure> {
+        let Some(key) = key else {
             return Err(Failure::new(
                 Exit::Authentication,
                 match &told {
@@ -93,11 +86,7 @@ impl Connection {
             )
             .hint(format!("`switchy login` saves one; or set {API_KEY}")));
         };
-        let url = match told.or(saved) {
-            Some(url) => url,
-            None => api_url(LOCAL_SERVER)?,
-        };
-        Ok(Self { profile: profile.map(|(name, _)| name.clone()), url, key })
+        Ok(Self { profile, url, key })
     }
 
     /// A client that says on standard error when it has to wait.
@@ -127,9 +116,68 @@ impl Connection {
         self.key.expose_secret() == key.expose_secret()
     }
 
+    /// The API key, for what is no request to the API.
+    pub fn key(&self) -> &SecretString {
+        &self.key
+    }
+
     fn builder(&self) -> ClientBuilder {
         Client::builder().base_url(&self.url).api_key(self.key.clone())
     }
+}
+
+/// Which server, and the key for it, if there is one.
+#[derive(Clone)]
+pub struct Place {
+    /// The profile that they come from.
+    pub profile: Option<String>,
+    /// Of the API, its path included.
+    pub url: String,
+    /// The URL that was given, if one was.
+    pub told: Option<String>,
+    /// The key.
+    pub key: Option<SecretString>,
+}
+
+impl Place {
+    /// From the options, the environment and the profile, in this order.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such profile.
+    pub fn choose(global: &Global) -> Result<Self, Failure> {
+        let config = Config::load(&config::path()?)?;
+        let name = global.profile.as_deref().filter(|name| !name.is_empty());
+        let profile = match name {
+            Some(name) => Some(config.profiles.get_key_value(name).ok_or_else(|| {
+                Failure::usage(format!("there is no profile `{name}`"))
+                    .hint(format!("the profiles are: {}", config.names()))
+            })?),
+            None => config.current.as_deref().and_then(|name| config.profiles.get_key_value(name)),
+        };
+
+        let told = global.url.as_deref().filter(|url| !url.is_empty()).map(api_url).transpose()?;
+        let saved = profile.map(|(_, profile)| api_url(&profile.url)).transpose()?;
+        // A profile's key is for the profile's server, and is shown to no other.
+        let key_of_profile = profile
+            .filter(|_| told.is_none() || told == saved)
+            .and_then(|(_, profile)| profile.api_key.clone());
+        let url = match told.clone().or(saved) {
+            Some(url) => url,
+            None => api_url(LOCAL_SERVER)?,
+        };
+        Ok(Self {
+            profile: profile.map(|(name, _)| name.clone()),
+            url,
+            told,
+            key: key_of_environment().or(key_of_profile),
+        })
+    }
+}
+
+/// Where the server whose API this is speaks MCP.
+pub fn mcp_url(api_url: &str) -> String {
+    format!("{}/mcp/rpc", api_url.strip_suffix(API_PATH).unwrap_or(api_url))
 }
 
 /// Whether this has the form of an id.
@@ -181,6 +229,17 @@ mod tests {
             assert_eq!(api_url(given).expect("a URL"), expected);
         }
         assert!(api_url("a.example").is_err());
+    }
+
+    #[test]
+    fn mcp_is_spoken_beside_the_api() {
+        for (api, mcp) in [
+            ("http://127.0.0.1:3000/api", "http://127.0.0.1:3000/mcp/rpc"),
+            ("https://a.example/team/api", "https://a.example/team/mcp/rpc"),
+            ("https://a.example/other", "https://a.example/other/mcp/rpc"),
+        ] {
+            assert_eq!(mcp_url(api), mcp);
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::billing::plans::{Pool, Pools, TOPUP_PRICE};
 use crate::billing::{BillingOptions, SYNC_INTERVAL};
 use crate::mcp::guard::AllowedHosts;
+use crate::mcp::server::Quotas;
 use clap::{Args, ValueEnum};
 use secrecy::SecretString;
 use std::net::SocketAddr;
@@ -247,6 +248,21 @@ pub struct Config {
     #[arg(long, env = "SWITCHY_MAX_CONNECTIONS", value_name = "N", default_value_t = 12_000,
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,
+
+    /// MCP calls of one key in any 60 seconds, by kind: what is not named keeps its default, 0 means
+    /// unlimited [default: search=30,list=60,transcript=30,add_memory=20,post_message=10,other=120]
+    #[arg(
+        long,
+        env = "SWITCHY_MCP_QUOTAS",
+        value_name = "KIND=N,…",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub mcp_quotas: Quotas,
+    /// Oldest client that may save sessions: those that send a lower X-Client-Version are answered
+    /// 426 [default: every client]
+    #[arg(long, env = "SWITCHY_MIN_CLIENT_VERSION", value_name = "VERSION")]
+    pub min_client_version: Option<semver::Version>,
 
     /// Most connections to PostgreSQL
     #[arg(long, env = "SWITCHY_POOL_SIZE", value_name = "N", default_value_t = 16,

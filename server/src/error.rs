@@ -94,6 +94,12 @@ pub enum Error {
         /// Seconds, when waiting helps.
         retry_after: Option<u32>,
     },
+    /// The client says that it is older than the server accepts.
+    #[error("this server needs a client of version {minimum} or newer: upgrade it")]
+    UpgradeRequired {
+        /// The oldest version that is accepted.
+        minimum: semver::Version,
+    },
     /// The key's (or the address's) limit is spent.
     #[error("rate limit of {limit} requests a minute exceeded; retry in {retry_after} s")]
     RateLimited {
@@ -201,6 +207,7 @@ impl Error {
             | Error::UnsupportedMediaType
             | Error::Unauthenticated(_)
             | Error::MethodNotAllowed { .. }
+            | Error::UpgradeRequired { .. }
             | Error::RateLimited { .. }
             | Error::Unavailable { .. }
             | Error::Upstream { .. }

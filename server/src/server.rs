@@ -232,6 +232,10 @@ pub struct AppParts {
     pub key_secret: crate::auth::KeySecret,
     /// Requests a minute.
     pub limits: crate::limits::Limits,
+    /// Calls of the MCP server a minute.
+    pub mcp_quotas: mcp::server::Quotas,
+    /// The oldest client of the Save Session dialect that is served; `None`: every one.
+    pub min_client_version: Option<semver::Version>,
     /// Where people reach the server; where it listens otherwise.
     pub public_url: Option<url::Url>,
     /// The mail server; `None`: nothing is mailed.
@@ -258,6 +262,8 @@ pub fn app(parts: AppParts) -> AppResult<App> {
         mailer: parts.mailer,
         postman: Postman::default(),
         limits: parts.limits,
+        mcp_quotas: parts.mcp_quotas,
+        min_client_version: parts.min_client_version,
         public_url: parts.public_url.as_ref().map(PublicUrl::given).unwrap_or_default(),
         events: Hub::new(parts.events),
         billing,

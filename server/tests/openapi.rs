@@ -11,6 +11,8 @@ fn the_documents_are_current() {
     let (old, new) = (document_3_0().expect("3.0"), document_3_1().expect("3.1"));
     expectorate::assert_contents("../spec/openapi-3.0.json", &print(&old));
     expectorate::assert_contents("../spec/openapi.json", &print(&new));
+    let mcp = switchy_server::mcp::server::document::document();
+    expectorate::assert_contents("../spec/mcp-openapi.json", &print(&mcp));
 }
 
 fn operations(doc: &Value) -> impl Iterator<Item = (String, &Value)> {
@@ -49,8 +51,13 @@ fn every_failure_has_its_own_description_and_example() {
         let description = response["description"].as_str().expect(name);
         assert!(descriptions.insert(description), "{name} shares its description");
         let example = &response["content"]["application/json"]["example"];
-        assert_eq!(example["success"], false, "{name}");
-        assert!(example["error"]["code"].is_string(), "{name}");
+        let schema = &response["content"]["application/json"]["schema"]["$ref"];
+        if schema == "#/components/schemas/CanonicalError" {
+            assert!(example["code"].is_u64() && example["type"].is_string(), "{name}");
+        } else {
+            assert_eq!(example["success"], false, "{name}");
+            assert!(example["error"]["code"].is_string(), "{name}");
+        }
     }
     assert!(responses["RateLimit"]["headers"]["Retry-After"].is_object());
 }
@@ -87,4 +94,35 @@ fn no_keyword_of_3_0_survives_in_3_1() {
         }
     }
     walk(&document_3_1().expect("3.1"), "");
+}
+
+#[test]
+fn every_operation_documents_the_failures_of_its_dialect() {
+    let doc = document_3_1().expect("3.1");
+    let mut canonical = 0;
+    for (name, operation) in operations(&doc) {
+        let of_save_session = name.contains(" /v1/org/");
+        canonical += usize::from(of_save_session);
+        for (status, response) in operation["responses"].as_object().expect("responses") {
+            if status.starts_with('2') {
+                continue;
+            }
+            let reference = response["$ref"].as_str().expect("a reference");
+            let response = doc.pointer(&reference[1..]).expect("a response");
+            let schema = response["content"]["application/json"]["schema"]["$ref"].as_str();
+            let expected = if of_save_session { "CanonicalError" } else { "ErrorEnvelope" };
+            assert!(schema.is_some_and(|s| s.ends_with(expected)), "{name}: {status}");
+            if of_save_session {
+                let example = &response["content"]["application/json"]["example"];
+                assert_eq!(example["code"].to_string(), *status, "{name}");
+            }
+        }
+        if of_save_session {
+            for status in ["422", "426", "502", "504"] {
+                assert!(operation["responses"][status].is_object(), "{name}: {status}");
+            }
+            assert_eq!(operation["security"].as_array().map(Vec::len), Some(2), "{name}");
+        }
+    }
+    assert_eq!(canonical, 9);
 }

@@ -1,8 +1,8 @@
 //! `memory import`: many notes from a file, safe to run again.
 
 mod batches;
-mod lines;
-mod patience;
+pub mod lines;
+pub mod patience;
 
 use std::{
     collections::HashMap,

@@ -7,10 +7,12 @@ mod import;
 mod invite;
 mod key;
 mod mcp;
+mod mcp_server;
 mod member;
 mod memory;
 mod message;
 mod profile;
+mod saved_session;
 mod session;
 mod space;
 mod space_member;
@@ -18,8 +20,8 @@ mod space_member;
 use clap::CommandFactory;
 
 use crate::{
-    args::{Cli, Command, Global},
-    connection::Connection,
+    args::{Cli, Command, Global, McpCommand},
+    connection::{Connection, Place},
     failure::Failure,
     output::Output,
 };
@@ -35,7 +37,7 @@ pub async fn run(global: &Global, command: Command, output: &Output) -> Result<(
             space::run(&Connection::choose(global)?.client()?, command, output).await
         }
         Command::Session(command) => {
-            session::run(&Connection::choose(global)?.client()?, command, output).await
+            session::run(&Connection::choose(global)?, command, output).await
         }
         Command::Message(command) => {
             message::run(&Connection::choose(global)?.client()?, command, output).await
@@ -43,7 +45,14 @@ pub async fn run(global: &Global, command: Command, output: &Output) -> Result<(
         Command::Memory(command) => {
             memory::run(&Connection::choose(global)?, command, output).await
         }
-        Command::Mcp(command) => {
+        Command::Mcp(McpCommand::Config { client, with_key, on_behalf }) => {
+            let place = Place::choose(global)?;
+            mcp_server::config(&place, client, with_key, &on_behalf, output).await
+        }
+        Command::Mcp(McpCommand::Stdio { on_behalf }) => {
+            mcp_server::stdio(Connection::choose(global)?, &on_behalf).await
+        }
+        Command::Mcp(McpCommand::Integrations(command)) => {
             mcp::run(&Connection::choose(global)?.client()?, command, output).await
         }
         Command::Member(command) => {

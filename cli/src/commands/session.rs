@@ -1,19 +1,41 @@
 //! `session`.
 
-use switchy::{Client, types};
+use switchy::types;
 
+use super::saved_session;
 use crate::{
     args::Session,
-    connection::space_slug,
+    connection::{Connection, space_slug},
     failure::Failure,
     output::{Output, date},
 };
 
-pub async fn run(client: &Client, command: Session, output: &Output) -> Result<(), Failure> {
+pub async fn run(
+    connection: &Connection,
+    command: Session,
+    output: &Output,
+) -> Result<(), Failure> {
+    let client = &connection.client()?;
     match command {
-        Session::List { place } => {
+        Session::Save(options) => saved_session::save(client, options, output).await,
+        Session::Share { place, ids } => {
+            saved_session::share(client, &place.space, ids, output).await
+        }
+        Session::Unarchive { place, ids } => {
+            saved_session::unarchive(client, &place.space, ids, output).await
+        }
+        Session::Facets { place, filters } => {
+            saved_session::facets(client, &place.space, filters, output).await
+        }
+        Session::Transcript(command) => {
+            saved_session::transcript(connection, command, output).await
+        }
+        Session::List { place, evals } => {
             let slug = space_slug(client, &place.space).await?;
-            let request = client.sessions(&slug).list();
+            let mut request = client.sessions(&slug).list();
+            if evals {
+                request = request.include_eval();
+            }
             if output.is_json() {
                 return output.json(&request.raw().await?);
             }
@@ -89,6 +111,9 @@ fn view(session: &types::Session, output: &Output) -> Result<(), Failure> {
         ("description", session.description.clone()),
         ("agent", session.default_agent.clone()),
         ("model", session.model.clone()),
+        ("visibility", Some(session.visibility.to_string())),
+        ("origin", Some(session.origin.to_string())),
+        ("external id", Some(session.external_id.to_string())),
         ("participants", Some(session.participant_user_ids.join(", "))),
         ("created by", Some(session.created_by_user_id.clone())),
         ("created", Some(date(&session.created_at))),

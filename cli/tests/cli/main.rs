@@ -7,6 +7,7 @@ mod import;
 mod keys;
 mod login;
 mod output;
+mod saved;
 mod settings;
 mod spaces;
 

@@ -4,7 +4,7 @@ use super::App;
 use crate::auth::{Caller, Scope};
 use crate::error::{Error, Result};
 use crate::http::reply::Documented;
-use crate::http::{IdempotencyKey, Json};
+use crate::http::{Dialect, IdempotencyKey, Json, check_client_version, scope};
 use crate::limits::{self, Bucket, Write};
 use crate::store::Tx;
 use crate::store::ids::OrgId;
@@ -43,6 +43,9 @@ impl<'a> Call<'a> {
             bucket,
         )
         .await?;
+        if scope::dialect() == Dialect::SaveSession {
+            check_client_version(request.headers(), app.min_client_version.as_ref())?;
+        }
         if let Some(scope) = scope {
             caller.require(scope)?;
         }

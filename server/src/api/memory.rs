@@ -199,7 +199,7 @@ fn example_url() -> &'static str {
 
 /// A note's text is kept as it was sent, blanks at its ends included, but not if there is nothing
 /// else.
-fn check_content(issues: &mut Issues, content: &str) {
+pub(crate) fn check_content(issues: &mut Issues, content: &str) {
     let blank = content.trim().is_empty();
     issues.length("content", if blank { "" } else { content }, 1..=MAX_CONTENT);
 }
@@ -211,7 +211,7 @@ fn check_no_space(issues: &mut Issues, visibility: Visibility, space_id: Option<
     }
 }
 
-fn check_source_url(issues: &mut Issues, url: &str) {
+pub(crate) fn check_source_url(issues: &mut Issues, url: &str) {
     issues.length("sourceUrl", url, 0..=MAX_SOURCE_URL);
     let parsed = url::Url::parse(url).ok();
     if !parsed.is_some_and(|u| matches!(u.scheme(), "http" | "https") && u.has_host()) {

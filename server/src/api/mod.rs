@@ -8,16 +8,18 @@ mod call;
 mod events;
 mod invitations;
 mod keys;
+mod mcp_server;
 mod mcp_servers;
 mod me;
 mod members;
-mod memory;
-mod mentions;
-mod messages;
+pub(crate) mod memory;
+pub(crate) mod mentions;
+pub(crate) mod messages;
 mod reactions;
+mod saved_sessions;
 mod sessions;
 mod space_members;
-mod spaces;
+pub(crate) mod spaces;
 mod system;
 
 pub use crate::public_url::PublicUrl;
@@ -30,6 +32,7 @@ use crate::http::openapi::{self, About};
 use crate::limits::Limits;
 use crate::mail::{Mailer, Postman};
 use crate::mcp::client::Upstreams;
+use crate::mcp::server::Quotas;
 use crate::search::Search;
 use crate::store::Store;
 use crate::store::vault::Vault;
@@ -55,6 +58,10 @@ pub struct App {
     pub key_secret: Arc<KeySecret>,
     /// Requests a minute.
     pub limits: Limits,
+    /// Calls of the MCP server a minute.
+    pub mcp_quotas: Quotas,
+    /// Clients of the Save Session dialect that say they are older are told to upgrade.
+    pub min_client_version: Option<semver::Version>,
     /// Where people reach this server, without a slash at the end: `https://switchy.example`.
     pub public_url: PublicUrl,
     /// The mail server; `None`: nothing is mailed.
@@ -73,9 +80,14 @@ pub struct App {
     pub upstreams: Upstreams,
 }
 
-const TAGS: [(&str, &str); 9] = [
+const TAGS: [(&str, &str); 10] = [
     ("Spaces", "Shared workspaces: you see those that you are a member of."),
     ("Sessions", "Conversations in a Space."),
+    (
+        "Saved sessions",
+        "The same sessions for coding agents and workers, in a dialect of its own: \
+        bare snake_case objects, and one error envelope for every failure below `/v1/org/`.",
+    ),
     ("Memory", "Notes of a person, a Space or the organization, and semantic search over them."),
     ("Messages", "What is said in a session: threads, reactions, live events."),
     ("Organization", "Members of the organization, their roles, and invitations."),
@@ -106,6 +118,7 @@ fn description() -> ApiDescription<App> {
 pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegisterError> {
     let mut literals = description();
     literals.register(memory::memory_search)?;
+    literals.register(saved_sessions::saved_session_facets)?;
     literals.register(memory::batch::memory_batch)?;
 
     let mut api = description();
@@ -123,6 +136,14 @@ pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegister
     api.register(sessions::session_view)?;
     api.register(sessions::session_update)?;
     api.register(sessions::session_archive)?;
+    api.register(saved_sessions::saved_session_save)?;
+    api.register(saved_sessions::saved_session_list)?;
+    api.register(saved_sessions::saved_session_view)?;
+    api.register(saved_sessions::saved_session_update)?;
+    api.register(saved_sessions::saved_session_archive)?;
+    api.register(saved_sessions::saved_session_unarchive)?;
+    api.register(saved_sessions::transcript::saved_session_transcript_append)?;
+    api.register(saved_sessions::transcript::saved_session_transcript)?;
     api.register(messages::message_list)?;
     api.register(messages::message_send)?;
     api.register(reactions::reaction_add)?;
@@ -162,6 +183,8 @@ pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegister
     api.register(system::health_at_root)?;
     api.register(system::ready_at_root)?;
     api.register(system::openapi)?;
+    api.register(mcp_server::mcp_openapi)?;
+    api.register(mcp_server::mcp_rpc)?;
     Ok([literals, api])
 }
 
@@ -184,7 +207,7 @@ fn about() -> About {
         servers: &[("/api", "This server"), ("https://switchy.build/api", "The hosted service")],
         prefix: PREFIX,
         event_streams: &["session_events"],
-        public: &["health", "ready", "openapi", "stripe_webhook"],
+        public: &["health", "ready", "openapi", "mcp_openapi", "stripe_webhook"],
         optional_bodies: &["billing_portal"],
     }
 }

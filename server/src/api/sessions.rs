@@ -6,14 +6,18 @@ use crate::auth::Scope;
 use crate::error::{Error, Result};
 use crate::http::reply::Recorded;
 use crate::http::{
-    Answer, Check, Created, IdempotencyKey, Issues, Json, NoContent, Ok200, Reply, Timestamp,
+    Answer, Check, Created, IdempotencyKey, Issues, Json, NoContent, Ok200, Params, Reply,
+    Timestamp,
 };
 use crate::limits::Write;
 use crate::store::ids::{SessionId, SpaceId, UserId};
+use crate::store::session_kinds::{Labels, SessionOrigin, SessionVisibility};
+use crate::store::usage::Usage;
 use crate::store::{sessions as store, spaces};
 use dropshot::{Path, endpoint};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// Longest title, in characters.
 pub const MAX_TITLE: usize = 255;
@@ -71,6 +75,54 @@ pub(super) struct Session {
     updated_at: Option<Timestamp>,
     /// When it was archived; `null` while it is live.
     archived_at: Option<Timestamp>,
+    /// The same session's id in the Save Session dialect.
+    external_id: Uuid,
+    /// Who sees it.
+    visibility: SessionVisibility,
+    /// What kind of work it comes from.
+    origin: SessionOrigin,
+    /// Values by key, as whoever saved the session gave them.
+    labels: Labels,
+    /// What its generations took.
+    usage: SessionUsage,
+}
+
+/// What the generations of a session took; derived from its messages whenever it is read. Without
+/// data everything is 0.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct SessionUsage {
+    /// Tokens that the models read, caches excluded.
+    total_input_tokens: i64,
+    /// Tokens that the models wrote.
+    total_output_tokens: i64,
+    /// Tokens read from a provider's cache.
+    total_cache_read_input_tokens: i64,
+    /// Tokens written to a provider's cache.
+    total_cache_creation_input_tokens: i64,
+    /// Calls of tools.
+    total_tool_call_count: i64,
+    /// US dollars; `null` when the cost of any generation is not known.
+    total_cost_usd: Option<f64>,
+    /// What the newest generation read; `null` while there is none.
+    last_generation_input_tokens: Option<i64>,
+    /// Messages of the session.
+    message_count: i64,
+}
+
+impl From<Usage> for SessionUsage {
+    fn from(usage: Usage) -> Self {
+        SessionUsage {
+            total_input_tokens: usage.input_tokens,
+            total_output_tokens: usage.output_tokens,
+            total_cache_read_input_tokens: usage.cache_read_input_tokens,
+            total_cache_creation_input_tokens: usage.cache_creation_input_tokens,
+            total_tool_call_count: usage.tool_call_count,
+            total_cost_usd: usage.cost_usd,
+            last_generation_input_tokens: usage.last_generation_input_tokens,
+            message_count: usage.message_count,
+        }
+    }
 }
 
 fn example_title() -> &'static str {
@@ -80,6 +132,11 @@ fn example_title() -> &'static str {
 impl From<store::Session> for Session {
     fn from(session: store::Session) -> Self {
         Session {
+            usage: session.usage.into(),
+            external_id: session.external_id,
+            visibility: session.visibility,
+            origin: session.origin,
+            labels: session.labels,
             id: session.id,
             space_id: session.space_id,
             title: session.title.unwrap_or_else(|| store::UNTITLED.to_owned()),
@@ -108,6 +165,16 @@ struct SessionList {
     /// Every live session, most recently updated first.
     sessions: Vec<Session>,
 }
+
+/// What a list of sessions is to hold.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct SessionListParams {
+    /// Also sessions of evaluation runs.
+    include_eval: Option<bool>,
+}
+
+impl Check for SessionListParams {}
 
 /// A Space by slug.
 #[derive(Deserialize, JsonSchema)]
@@ -207,6 +274,9 @@ struct SessionUpdate {
     /// The new default model. `defaultAgent` follows when it names one that can be mentioned.
     #[schemars(length(min = 1, max = 100), example = "example_agent")]
     model: Option<String>,
+    /// `workspace` shares a private session with the members of the Space, for good; its creator
+    /// alone may.
+    visibility: Option<SessionVisibility>,
 }
 
 impl Check for SessionUpdate {
@@ -227,6 +297,7 @@ impl From<SessionUpdate> for store::Change {
             title: change.title.map(|title| title.trim().to_owned()),
             default_agent: model.clone().filter(|model| MODELS.contains(&model.as_str())),
             model,
+            visibility: change.visibility,
         }
     }
 }
@@ -250,16 +321,24 @@ impl SessionPath {
 
 /// List sessions
 ///
-/// Every live session of the Space, most recently updated first. Archived ones are left out, and
-/// can still be viewed by id.
+/// Every live session of the Space, most recently updated first. Archived ones are left out, and so
+/// are evaluation runs unless `includeEval` asks for them; both can still be viewed by id.
 #[endpoint { method = GET, path = "/api/spaces/{slug}/sessions", tags = ["Sessions"], operation_id = "session_list" }]
-pub(super) async fn session_list(ctx: Ctx, path: Path<SpacePath>) -> Answer<Ok200<SessionList>> {
+pub(super) async fn session_list(
+    ctx: Ctx,
+    path: Path<SpacePath>,
+    params: Params<SessionListParams>,
+) -> Answer<Ok200<SessionList>> {
     let call = Call::reading(&ctx, Scope::SessionsRead).await?;
     let slug = checked_slug(path.into_inner().slug)?;
+    let workloads = match params.into_inner()?.include_eval {
+        Some(true) => store::Workloads::Shown,
+        _ => store::Workloads::Hidden,
+    };
     let mut tx = call.begin().await?;
     let outcome = async {
         let (space, _) = spaces::view_by_slug(&mut tx, &slug).await?;
-        store::list(&mut tx, &space).await
+        store::list(&mut tx, &space, workloads).await
     }
     .await;
     let sessions = call.end(tx, outcome).await?;

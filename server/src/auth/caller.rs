@@ -4,6 +4,15 @@ use super::{OrgRole, Scope, Scopes};
 use crate::error::{Error, Result};
 use crate::store::ids::{KeyId, OrgId, UserId};
 
+/// Whether a call may touch PRIVATE notes at all; whose they are is another question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrivateNotes {
+    /// Those of the call's user.
+    Open,
+    /// None, not even those of the call's user.
+    Closed,
+}
+
 /// An authenticated caller: a key acts as the user who minted it, inside one organization, with
 /// that member's current role (contract A2).
 #[derive(Clone, Debug)]
@@ -18,9 +27,21 @@ pub struct Caller {
     pub role: OrgRole,
     /// What the key may be used for.
     pub scopes: Scopes,
+    /// Closed only over MCP, when nobody said for whom the call is made.
+    pub private_notes: PrivateNotes,
+    /// The key is another's, and acts for [`Caller::user_id`] (scope `act_on_behalf`).
+    pub on_behalf: bool,
 }
 
 impl Caller {
+    /// As whom PRIVATE notes may be read; nobody's id when they are closed.
+    pub fn private_reader(&self) -> &str {
+        match self.private_notes {
+            PrivateNotes::Open => self.user_id.as_str(),
+            PrivateNotes::Closed => "",
+        }
+    }
+
     /// 403 unless the key has `scope`.
     pub fn require(&self, scope: Scope) -> Result<()> {
         if self.scopes.allow(scope) {

@@ -7,7 +7,7 @@ mod mask;
 mod role;
 mod scope;
 
-pub use caller::Caller;
+pub use caller::{Caller, PrivateNotes};
 pub use invitation::InvitationToken;
 pub use key::{ApiKey, KeySecret};
 pub use mask::masked;

@@ -1,7 +1,10 @@
-//! The one envelope around every answer (contract A3, A4, E1, E2).
+//! The one envelope around every answer (contract A3, A4, E1, E2), and the rendering of every
+//! failure in the dialect of its request.
 
-use super::scope;
-use crate::error::{Error, Issue, Step};
+use super::canonical::{self, CanonicalError};
+use super::rpc::Fault;
+use super::{Dialect, scope};
+use crate::error::{Error, Issue, Result, Step};
 use chrono::{DateTime, SecondsFormat, Utc};
 use dropshot::{Body, ErrorStatusCode, HttpError, HttpResponseError};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -218,7 +221,8 @@ impl From<HttpError> for Failure {
 /// Status and code of an error (contract A4, E1).
 fn classify(error: &Error) -> (StatusCode, ErrorCode) {
     match error {
-        Error::Invalid(_) | Error::Malformed(_) => {
+        // no route of this dialect asks for a client's version
+        Error::Invalid(_) | Error::Malformed(_) | Error::UpgradeRequired { .. } => {
             (StatusCode::BAD_REQUEST, ErrorCode::ValidationError)
         }
         Error::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::ValidationError),
@@ -276,13 +280,30 @@ impl ErrorEnvelope {
     }
 }
 
-/// The status that `error` is answered with.
+/// The status that `error` is answered with, in the running request's dialect.
 pub fn status_of(error: &Error) -> StatusCode {
-    classify(error).0
+    match scope::dialect() {
+        Dialect::Switchy => classify(error).0,
+        Dialect::SaveSession => canonical::status_of(error),
+        Dialect::JsonRpc => Fault::of(error).status,
+    }
 }
 
+/// The body that `error` is answered with, in the running request's dialect.
+pub fn body_of(error: &Error) -> Result<String> {
+    match scope::dialect() {
+        Dialect::Switchy => serde_json::to_string(&ErrorEnvelope::of(error)),
+        Dialect::SaveSession => serde_json::to_string(&CanonicalError::of(error)),
+        Dialect::JsonRpc => Ok(Fault::of(error).message(&scope::message_id()).to_string()),
+    }
+    .map_err(Error::internal)
+}
+
+/// What a client is called where it is told to upgrade.
+const CLIENT_PRODUCT: &str = "switchy-client";
+
 /// Headers that belong to `error`.
-fn headers_of(error: &Error) -> HeaderMap {
+pub(super) fn headers_of(error: &Error) -> HeaderMap {
     let mut headers = HeaderMap::new();
     match error {
         Error::RateLimited { retry_after, .. }
@@ -295,6 +316,13 @@ fn headers_of(error: &Error) -> HeaderMap {
                 headers.insert(header::ALLOW, allow);
             }
         }
+        Error::UpgradeRequired { minimum } => {
+            // RFC 9110, 7.8: what to upgrade to, and that this hop alone is meant
+            if let Ok(wanted) = HeaderValue::from_str(&format!("{CLIENT_PRODUCT}/{minimum}")) {
+                headers.insert(header::UPGRADE, wanted);
+                headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            }
+        }
         Error::Unauthenticated(_) => {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
@@ -305,7 +333,7 @@ fn headers_of(error: &Error) -> HeaderMap {
 
 /// A complete answer: status, headers, envelope.
 pub fn render(error: &Error) -> Response<Body> {
-    let body = serde_json::to_vec(&ErrorEnvelope::of(error)).unwrap_or_default();
+    let body = body_of(error).unwrap_or_default();
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status_of(error);
     *response.headers_mut() = headers_of(error);

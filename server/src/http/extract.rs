@@ -6,6 +6,7 @@
 //! one request of the limit. In the OpenAPI document they look like Dropshot's own.
 
 use super::inspect::{MAX_ISSUES, completed, inspect};
+use super::several::grouped;
 use crate::error::{Error, Issue, Result, Step};
 use async_trait::async_trait;
 use dropshot::{
@@ -105,6 +106,9 @@ impl Issues {
 
 /// Types that can check what a schema cannot express, or Dropshot does not enforce.
 pub trait Check {
+    /// Query parameters that may be repeated: the fields that are [`Several`](super::Several).
+    const REPEATED: &'static [&'static str] = &[];
+
     /// Whether a request without a body is one without fields; it then needs no content type.
     const MAY_BE_ABSENT: bool = false;
 
@@ -197,11 +201,39 @@ fn find_nul(value: &Value, path: &mut Vec<Step>, issues: &mut Vec<Issue>) {
         Value::Object(fields) => {
             for (name, field) in fields {
                 path.push(Step::from(name.clone()));
+                if name.contains('\0') {
+                    issues.push(Issue {
+                        path: path.clone(),
+                        code: "invalid_character",
+                        message: "must not have the character U+0000 in its name".into(),
+                    });
+                }
                 find_nul(field, path, issues);
                 path.pop();
             }
         }
         _ => {}
+    }
+}
+
+/// Writes numbers without a fraction as integers; whether there were any that were not.
+fn make_whole(value: &mut Value) -> bool {
+    /// Above this, not every integer has a float of its own.
+    const MOST: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let whole = number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() <= MOST);
+            // what is a whole number of this size can be converted
+            whole.is_some_and(|whole| {
+                *value = Value::from(whole as i64);
+                true
+            })
+        }
+        Value::Array(elements) => elements.iter_mut().fold(false, |any, e| make_whole(e) || any),
+        Value::Object(fields) => {
+            fields.iter_mut().fold(false, |any, (_, field)| make_whole(field) || any)
+        }
+        _ => false,
     }
 }
 
@@ -233,13 +265,19 @@ fn take_out<'a>(value: &mut Value, path: &'a [Step]) -> Option<&'a [Step]> {
 }
 
 fn parse<T: DeserializeOwned + JsonSchema + Check>(bytes: &[u8]) -> Result<T> {
-    let mut value: Value = serde_json::from_slice(bytes).map_err(|e| {
+    let value: Value = serde_json::from_slice(bytes).map_err(|e| {
         let message = e.to_string();
         Error::Malformed(format!("the request body is not valid JSON: {message}").into())
     })?;
     if !value.is_object() {
         return Err(Error::Malformed("the request body must be a JSON object".into()));
     }
+    checked(value)
+}
+
+/// A `T` out of a JSON object, or everything that is wrong with it.
+pub fn checked<T: DeserializeOwned + JsonSchema + Check>(value: Value) -> Result<T> {
+    let mut value = value;
     // Explicit null for an optional field means absent (contract E2); for a required one it is
     // reported as missing.
     if let Some(object) = value.as_object_mut() {
@@ -247,12 +285,17 @@ fn parse<T: DeserializeOwned + JsonSchema + Check>(bytes: &[u8]) -> Result<T> {
     }
     let mut issues = Vec::new();
     find_nul(&value, &mut Vec::new(), &mut issues);
-    let refusal = match serde_path_to_error::deserialize::<_, T>(&value) {
-        Ok(parsed) => {
-            check_rest(&parsed, &[], &mut issues);
-            return accepted(parsed, issues);
+    let mut is_whole = false;
+    let refusal = loop {
+        match serde_path_to_error::deserialize::<_, T>(&value) {
+            Ok(parsed) => {
+                check_rest(&parsed, &[], &mut issues);
+                return accepted(parsed, issues);
+            }
+            // `5.0` is a whole number in JSON, but no integer to serde
+            Err(_) if !std::mem::replace(&mut is_whole, true) && make_whole(&mut value) => {}
+            Err(refusal) => break refusal,
         }
-        Err(refusal) => refusal,
     };
     let mut unreadable = inspect::<T>(&value);
     if unreadable.is_empty() {
@@ -326,7 +369,8 @@ impl<T> Json<T> {
     }
 }
 
-fn is_json(headers: &http::HeaderMap) -> bool {
+/// Whether the body is announced as JSON.
+pub(crate) fn is_json(headers: &http::HeaderMap) -> bool {
     headers
         .get(http::header::CONTENT_TYPE)
         .and_then(|v| v.to_str().ok())
@@ -335,7 +379,7 @@ fn is_json(headers: &http::HeaderMap) -> bool {
 }
 
 /// Reads at most `limit` bytes; `None` when there are more.
-async fn read_limited(mut body: Body, limit: usize) -> Result<Option<Vec<u8>>> {
+pub(crate) async fn read_limited(mut body: Body, limit: usize) -> Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame =
@@ -452,7 +496,7 @@ fn parameters<T: DeserializeOwned + JsonSchema + Check>(
         ));
         pairs.retain(|(_, value)| !value.is_empty());
     }
-    let pairs = pairs.as_slice();
+    let pairs = &*grouped(pairs, T::REPEATED);
     let refusal = match read_pairs::<T>(pairs, at) {
         Ok(parsed) => {
             check_rest(&parsed, at, &mut issues);

@@ -2,8 +2,9 @@
 //!
 //! Dropshot answers an unknown route, a wrong method and a panic by itself, in a shape of its own.
 //! Behind the gateway there is nothing left for it to answer: whatever happens below, the caller
-//! gets our envelope, a deadline holds, and the log gets one line.
+//! gets the envelope of the dialect that its path is in, a deadline holds, and the log gets one line.
 
+use super::Dialect;
 use super::bodies::Budget;
 use super::compression::{accepts_gzip, compressed};
 use super::contexts::Contexts;
@@ -161,7 +162,7 @@ impl<C: ServerContext> Gateway<C> {
         let gzip = method != Method::HEAD && accepts_gzip(request.headers());
         let path = request.uri().path().to_owned();
         let deadline = self.config.deadline;
-        let scope = Scope::new(id.clone()).until(started + deadline);
+        let scope = Scope::new(id.clone(), Dialect::of(&path)).until(started + deadline);
         scope::enter(scope, async move {
             let found = find(&self.routers, request.method(), &path, &method);
             let operation = found.as_ref().ok().map(|f| f.operation.clone());
@@ -179,7 +180,7 @@ impl<C: ServerContext> Gateway<C> {
                 _ => outcome,
             };
             let (mut response, cause) = match outcome {
-                Ok(response) => (response, None),
+                Ok(response) => (response, scope::cause()),
                 Err(Answered { response, cause }) => (response, Some(cause)),
             };
             response.headers_mut().extend(scope::take_headers());
@@ -304,12 +305,18 @@ fn log_line(log: &Logger, line: &Line<'_>, response: &Response<Body>) {
     if let Some(key_id) = scope::caller() {
         log = log.new(slog::o!("key_id" => key_id));
     }
+    if let Some(actor) = scope::actor() {
+        log = log.new(slog::o!("actor" => actor));
+    }
+    if let Some(call) = scope::call() {
+        log = log.new(slog::o!("call" => call));
+    }
     if let Some(cause) = &line.cause {
         log = log.new(slog::o!("error" => masked(cause).into_owned()));
     }
     match status {
         500 => slog::error!(log, "request"),
-        503 => slog::warn!(log, "request"),
+        502..=504 => slog::warn!(log, "request"),
         _ => slog::info!(log, "request"),
     }
 }

@@ -1,6 +1,9 @@
 //! The OpenAPI documents: what Dropshot emits, completed with what it cannot know (every failure
 //! status, their headers and examples), and the same as OpenAPI 3.1.
 
+mod canonical;
+
+use super::Dialect;
 use serde_json::{Map, Value, json};
 
 /// A status that every operation can answer with.
@@ -98,6 +101,9 @@ const ALSO: [FailureStatus; 3] = [
     },
 ];
 
+/// Dropshot's own responses, one a dialect, which its ranges (`4XX`, `5XX`) refer to.
+const RANGES: [&str; 2] = ["ErrorEnvelope", "CanonicalError"];
+
 /// What a document says about the API as a whole.
 pub struct About {
     /// The API's name.
@@ -138,9 +144,13 @@ pub fn document_3_0(parts: &[Value], about: &About) -> Value {
         }
     });
     doc["security"] = json!([{ "apiKey": [] }]);
+    // by the paths as they are served, before they lose their prefix
+    for_each_operation(&mut doc, |path, operation| {
+        complete(Dialect::of(path), operation, about);
+    });
     strip_prefix(&mut doc, about.prefix);
-    for_each_operation(&mut doc, |operation| complete(operation, about));
     add_failure_responses(&mut doc);
+    canonical::add_components(&mut doc["components"]);
     describe_parameters(&mut doc);
     doc
 }
@@ -149,13 +159,13 @@ pub fn document_3_0(parts: &[Value], about: &About) -> Value {
 pub fn document_3_1(doc_3_0: Value) -> Value {
     let mut doc = doc_3_0;
     doc["openapi"] = json!("3.1.0");
-    for_each_operation(&mut doc, |operation| {
+    for_each_operation(&mut doc, |_, operation| {
         if let Some(responses) = operation["responses"].as_object_mut() {
             responses.retain(|status, _| !status.ends_with("XX"));
         }
     });
     if let Some(responses) = doc["components"]["responses"].as_object_mut() {
-        responses.shift_remove("ErrorEnvelope");
+        responses.retain(|name, _| !RANGES.contains(&name.as_str()));
     }
     doc["info"]["license"] =
         json!({ "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" });
@@ -207,21 +217,32 @@ fn strip_prefix(doc: &mut Value, prefix: &str) {
     *paths = stripped;
 }
 
-fn for_each_operation(doc: &mut Value, mut f: impl FnMut(&mut Value)) {
-    for item in doc["paths"].as_object_mut().into_iter().flat_map(Map::values_mut) {
+fn for_each_operation(doc: &mut Value, mut f: impl FnMut(&str, &mut Value)) {
+    for (path, item) in doc["paths"].as_object_mut().into_iter().flatten() {
         for (_, operation) in item.as_object_mut().into_iter().flatten() {
             if operation.get("operationId").is_some() {
-                f(operation);
+                f(path, operation);
             }
         }
     }
 }
 
-fn complete(operation: &mut Value, about: &About) {
+fn complete(dialect: Dialect, operation: &mut Value, about: &About) {
     let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
     let public = about.public.contains(&id.as_str());
-    operation["security"] = if public { json!([{}]) } else { json!([{ "apiKey": [] }]) };
+    operation["security"] = match dialect {
+        _ if public => json!([{}]),
+        Dialect::SaveSession => canonical::security(),
+        Dialect::Switchy | Dialect::JsonRpc => json!([{ "apiKey": [] }]),
+    };
+    if dialect == Dialect::SaveSession
+        && let Some(parameters) = operation.get_mut("parameters").and_then(Value::as_array_mut)
+    {
+        parameters.push(canonical::client_version());
+    }
+    list_repeated_parameters(operation);
     let has_body = operation.get("requestBody").is_some();
+    let repeatable = takes_idempotency_key(operation);
     if has_body && about.optional_bodies.contains(&id.as_str()) {
         operation["requestBody"]["required"] = json!(false);
     }
@@ -232,31 +253,63 @@ fn complete(operation: &mut Value, about: &About) {
     let streams = about.event_streams.contains(&id.as_str());
     for (status, response) in responses.iter_mut() {
         if status.starts_with('2') {
-            response["headers"] = success_headers(public, status == "201");
+            let replayed = repeatable && dialect == Dialect::SaveSession;
+            response["headers"] = success_headers(public, status == "201", replayed);
             if streams {
                 let content = response["content"]["application/json"].take();
                 response["content"] = json!({ super::sse::CONTENT_TYPE: content });
             }
         }
     }
-    for failure in FAILURES.iter().chain(&ALSO) {
-        let applies = has_body || !matches!(failure.status, 413 | 415);
-        if applies {
-            let reference = format!("#/components/responses/{}", failure.name);
-            responses.insert(failure.status.to_string(), json!({ "$ref": reference }));
+    match dialect {
+        // JSON-RPC has a document of its own: none of its operations is in this one
+        Dialect::Switchy | Dialect::JsonRpc => {
+            for failure in FAILURES.iter().chain(&ALSO) {
+                let applies = has_body || !matches!(failure.status, 413 | 415);
+                if applies {
+                    let reference = format!("#/components/responses/{}", failure.name);
+                    responses.insert(failure.status.to_string(), json!({ "$ref": reference }));
+                }
+            }
         }
+        Dialect::SaveSession => responses.extend(canonical::failures(has_body)),
     }
     // progenitor matches what is not listed by these; the published document does without
     responses.extend(ranges.into_iter().flatten());
 }
 
-fn success_headers(public: bool, created: bool) -> Value {
+fn takes_idempotency_key(operation: &Value) -> bool {
+    let parameters = operation.get("parameters").and_then(Value::as_array);
+    parameters.into_iter().flatten().any(|parameter| parameter["name"] == "Idempotency-Key")
+}
+
+/// Marks the schema of a query parameter that may be repeated; the number is how often at most.
+pub const REPEATED: &str = "x-repeated";
+
+/// Dropshot takes no lists in the query; what [`REPEATED`] marks is one.
+fn list_repeated_parameters(operation: &mut Value) {
+    let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+    for parameter in parameters.into_iter().flatten() {
+        let Some(schema) = parameter["schema"].as_object_mut() else { continue };
+        let Some(most) = schema.shift_remove(REPEATED) else { continue };
+        schema.shift_remove("nullable");
+        let items = Value::Object(std::mem::take(schema));
+        parameter["schema"] = json!({ "type": "array", "items": items, "maxItems": most });
+        parameter["style"] = json!("form");
+        parameter["explode"] = json!(true);
+    }
+}
+
+fn success_headers(public: bool, created: bool, replayed: bool) -> Value {
     let mut names = vec!["X-Request-Id"];
     if !public {
         names.extend(["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"]);
     }
     if created {
         names.extend(["Location", "Idempotency-Replayed"]);
+    }
+    if replayed {
+        names.push("Idempotency-Replayed");
     }
     names
         .into_iter()
@@ -340,16 +393,17 @@ fn add_failure_responses(doc: &mut Value) {
             example(failure),
         );
     }
-    // Dropshot's own, which its ranges refer to
-    if let Some(error) = doc.pointer("/components/responses/ErrorEnvelope") {
-        responses.insert("ErrorEnvelope".into(), error.clone());
+    for name in RANGES {
+        if let Some(error) = doc.pointer(&format!("/components/responses/{name}")) {
+            responses.insert(name.into(), error.clone());
+        }
     }
     doc["components"]["responses"] = Value::Object(responses);
 }
 
 /// schemars drops the doc comment of a parameter whose schema is inlined.
 fn describe_parameters(doc: &mut Value) {
-    for_each_operation(doc, |operation| {
+    for_each_operation(doc, |_, operation| {
         let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
         for parameter in parameters.into_iter().flatten() {
             if parameter.get("description").is_none() {

@@ -1,5 +1,6 @@
 //! Successful answers: a finished response, documented by its type.
 
+use super::Refusal;
 use super::envelope::{Envelope, Failure};
 use super::sse;
 use crate::error::{Error, Result};
@@ -15,6 +16,9 @@ use std::marker::PhantomData;
 /// What a handler returns: a documented answer, or a failure for the gateway to render.
 pub type Answer<T> = Result<Reply<T>, Failure>;
 
+/// What a handler of the Save Session dialect returns.
+pub type BareAnswer<T> = Result<Reply<T>, Refusal>;
+
 /// How an answer is documented: its success status and its body.
 pub trait Documented: Send + Sync + 'static {
     /// The status of a fresh (not replayed) answer.
@@ -25,6 +29,8 @@ pub trait Documented: Send + Sync + 'static {
 
 /// 200, with `T` in the envelope.
 pub struct Ok200<T>(PhantomData<T>);
+/// 200, with `T` as the whole body: the Save Session dialect.
+pub struct Bare200<T>(PhantomData<T>);
 /// 201, with `T` in the envelope.
 pub struct Created<T>(PhantomData<T>);
 /// 204, without a body.
@@ -36,6 +42,13 @@ impl<T: Serialize + JsonSchema + Send + Sync + 'static> Documented for Ok200<T> 
     const STATUS: StatusCode = StatusCode::OK;
     fn metadata() -> ApiEndpointResponse {
         HttpResponseOk::<Envelope<T>>::response_metadata()
+    }
+}
+
+impl<T: Serialize + JsonSchema + Send + Sync + 'static> Documented for Bare200<T> {
+    const STATUS: StatusCode = StatusCode::OK;
+    fn metadata() -> ApiEndpointResponse {
+        HttpResponseOk::<T>::response_metadata()
     }
 }
 
@@ -78,6 +91,12 @@ impl Recorded {
         Ok(Recorded { status: D::STATUS, body, location })
     }
 
+    /// `data` as the whole body, with `D`'s status.
+    pub fn bare<D: Documented>(data: impl Serialize) -> Result<Self> {
+        let body = serde_json::to_string(&data).map_err(Error::internal)?;
+        Ok(Recorded { status: D::STATUS, body, location: None })
+    }
+
     /// No body at all.
     pub fn empty<D: Documented>() -> Self {
         Recorded { status: D::STATUS, body: String::new(), location: None }
@@ -85,8 +104,7 @@ impl Recorded {
 
     /// What the caller is told of `error`.
     pub fn failure(error: &Error) -> Result<Self> {
-        let body = serde_json::to_string(&super::envelope::ErrorEnvelope::of(error))
-            .map_err(Error::internal)?;
+        let body = super::envelope::body_of(error)?;
         Ok(Recorded { status: super::envelope::status_of(error), body, location: None })
     }
 }
@@ -122,6 +140,13 @@ impl<T: Serialize + JsonSchema + Send + Sync + 'static> Reply<Ok200<T>> {
     /// 200 with `data`.
     pub fn ok(data: T) -> Answer<Ok200<T>> {
         Ok(Reply::from_recorded(Recorded::envelope::<Ok200<T>>(data, None)?))
+    }
+}
+
+impl<T: Serialize + JsonSchema + Send + Sync + 'static> Reply<Bare200<T>> {
+    /// 200 with `data` as the whole body.
+    pub fn bare(data: T) -> BareAnswer<Bare200<T>> {
+        Ok(Reply::from_recorded(Recorded::bare::<Bare200<T>>(data)?))
     }
 }
 

@@ -1,8 +1,10 @@
 //! What belongs to the request that is running: its id, the headers of its answer, the failure
 //! that the gateway will render. Task-local, so that nothing below has to carry it along.
 
+use super::Dialect;
 use dropshot::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use serde_json::Value;
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
@@ -13,9 +15,14 @@ tokio::task_local! {
 /// The state of one running request.
 pub struct Scope {
     request_id: String,
+    dialect: Dialect,
+    message_id: RefCell<Value>,
     headers: RefCell<HeaderMap>,
     failure: RefCell<Option<Answered>>,
     caller: RefCell<Option<String>>,
+    actor: RefCell<Option<String>>,
+    call: RefCell<Option<String>>,
+    cause: RefCell<Option<String>>,
     deadline: Option<Instant>,
 }
 
@@ -29,12 +36,17 @@ pub struct Answered {
 
 impl Scope {
     /// For one request.
-    pub fn new(request_id: String) -> Self {
+    pub fn new(request_id: String, dialect: Dialect) -> Self {
         Scope {
             request_id,
+            dialect,
+            message_id: RefCell::default(),
             headers: RefCell::default(),
             failure: RefCell::default(),
             caller: RefCell::default(),
+            actor: RefCell::default(),
+            call: RefCell::default(),
+            cause: RefCell::default(),
             deadline: None,
         }
     }
@@ -53,6 +65,21 @@ pub async fn enter<F: Future>(scope: Scope, future: F) -> F::Output {
 /// The running request's id; empty outside of one.
 pub fn request_id() -> String {
     SCOPE.try_with(|s| s.request_id.clone()).unwrap_or_default()
+}
+
+/// How the running request's answer is shaped.
+pub fn dialect() -> Dialect {
+    SCOPE.try_with(|s| s.dialect).unwrap_or_default()
+}
+
+/// Which JSON-RPC message is being answered.
+pub fn set_message_id(id: &Value) {
+    let _ = SCOPE.try_with(|s| *s.message_id.borrow_mut() = id.clone());
+}
+
+/// The id of the JSON-RPC message that is being answered; null while there is none.
+pub fn message_id() -> Value {
+    SCOPE.try_with(|s| s.message_id.borrow().clone()).unwrap_or_default()
 }
 
 /// How much time the running request has left; `None` outside of one.
@@ -84,6 +111,36 @@ pub fn take_failure() -> Option<Answered> {
 /// Names the caller for the log: the key's id, never the key.
 pub fn set_caller(key_id: &str) {
     let _ = SCOPE.try_with(|s| *s.caller.borrow_mut() = Some(key_id.to_owned()));
+}
+
+/// Names the member for whom the call is made, for the log.
+pub fn set_actor(user_id: &str) {
+    let _ = SCOPE.try_with(|s| *s.actor.borrow_mut() = Some(user_id.to_owned()));
+}
+
+/// For whom the call is made, if that is not simply the key's user.
+pub fn actor() -> Option<String> {
+    SCOPE.try_with(|s| s.actor.borrow().clone()).ok().flatten()
+}
+
+/// Says for the log what is asked for, where the path does not tell.
+pub fn set_call(call: String) {
+    let _ = SCOPE.try_with(|s| *s.call.borrow_mut() = Some(call));
+}
+
+/// What is asked for, where the path does not tell.
+pub fn call() -> Option<String> {
+    SCOPE.try_with(|s| s.call.borrow().clone()).ok().flatten()
+}
+
+/// Says for the log why a finished answer is a failure.
+pub fn set_cause(cause: String) {
+    let _ = SCOPE.try_with(|s| *s.cause.borrow_mut() = Some(cause));
+}
+
+/// Why a finished answer is a failure.
+pub fn cause() -> Option<String> {
+    SCOPE.try_with(|s| s.cause.borrow().clone()).ok().flatten()
 }
 
 /// Who calls, once known.

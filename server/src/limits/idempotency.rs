@@ -6,7 +6,7 @@
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::http::reply::{Answer, Documented, Recorded, Reply};
-use crate::http::{Failure, IdempotencyKey, Json, scope};
+use crate::http::{IdempotencyKey, Json, scope};
 use crate::store::idempotency::{self, Claim, Key, Stored};
 use crate::store::{Store, Tx};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -27,11 +27,24 @@ pub struct First {
     claimed: Option<Claimed>,
 }
 
-struct Claimed {
-    method: String,
-    path: String,
-    key: String,
-    digest: [u8; 32],
+/// What an idempotency key is claimed for.
+pub struct Claimed {
+    /// The HTTP method, or what stands for it.
+    pub method: String,
+    /// The path, without the query, or what stands for it.
+    pub path: String,
+    /// The client's key: 1 to 255 visible ASCII characters.
+    pub key: String,
+    /// SHA-256 of everything that makes the request what it is.
+    pub digest: [u8; 32],
+}
+
+/// A part of a response, claimed or answered already.
+pub enum Part {
+    /// Do the work, then [`First::settle`].
+    First(Box<First>),
+    /// It was done before; this is what was answered.
+    Replay(Recorded),
 }
 
 impl Claimed {
@@ -90,15 +103,23 @@ async fn claim<D: Documented>(
     caller: &Caller,
     claimed: Option<Claimed>,
 ) -> Result<Write<D>> {
+    Ok(match begin_part(store, caller, claimed).await? {
+        Part::First(first) => Write::First(first),
+        Part::Replay(recorded) => Write::Replay(Reply::from_recorded(recorded)),
+    })
+}
+
+/// As [`begin`], for what is only a part of a response; `None` when it brings no idempotency key.
+pub async fn begin_part(store: &Store, caller: &Caller, claimed: Option<Claimed>) -> Result<Part> {
     let mut tx = store.begin(caller).await?;
     let Some(claimed) = claimed else {
-        return Ok(Write::First(Box::new(First { tx, claimed: None })));
+        return Ok(Part::First(Box::new(First { tx, claimed: None })));
     };
     let claim = idempotency::claim(&mut tx, claimed.key()).await?;
     match claim {
         Claim::Claimed => {
             tx.savepoint().await?;
-            Ok(Write::First(Box::new(First { tx, claimed: Some(claimed) })))
+            Ok(Part::First(Box::new(First { tx, claimed: Some(claimed) })))
         }
         Claim::Replay(stored) => {
             tx.commit().await?;
@@ -107,11 +128,7 @@ async fn claim<D: Documented>(
                 HeaderValue::from_static("true"),
             );
             let status = StatusCode::from_u16(stored.status).map_err(Error::internal)?;
-            Ok(Write::Replay(Reply::from_recorded(Recorded {
-                status,
-                body: stored.body,
-                location: stored.location,
-            })))
+            Ok(Part::Replay(Recorded { status, body: stored.body, location: stored.location }))
         }
         Claim::Mismatch => {
             tx.rollback().await?;
@@ -174,25 +191,31 @@ impl First {
     /// Ends the work: records its answer, good or bad, and makes it durable; or undoes everything
     /// when the same request could succeed later.
     pub async fn finish<D: Documented>(self, outcome: Result<Recorded>) -> Answer<D> {
+        Ok(Reply::from_recorded(self.settle(outcome).await?))
+    }
+
+    /// As [`First::finish`], for an answer that is only a part of the response.
+    pub async fn settle(self, outcome: Result<Recorded>) -> Result<Recorded> {
         let outcome = outcome.map(|answer| WithSecret { kept: answer.clone(), shown: answer });
-        self.finish_with_secret(outcome).await
+        self.end(outcome).await
     }
 
     /// As [`First::finish`], for an answer with a secret in it: a replay shows what is kept
     /// (contract A5).
-    pub async fn finish_with_secret<D: Documented>(
-        mut self,
-        outcome: Result<WithSecret>,
-    ) -> Answer<D> {
+    pub async fn finish_with_secret<D: Documented>(self, outcome: Result<WithSecret>) -> Answer<D> {
+        Ok(Reply::from_recorded(self.end(outcome).await?))
+    }
+
+    async fn end(mut self, outcome: Result<WithSecret>) -> Result<Recorded> {
         let Some(claimed) = &self.claimed else {
             return match outcome {
                 Ok(answer) => {
                     self.tx.commit().await?;
-                    Ok(Reply::from_recorded(answer.shown))
+                    Ok(answer.shown)
                 }
                 Err(error) => {
                     self.tx.rollback().await?;
-                    Err(Failure(error))
+                    Err(error)
                 }
             };
         };
@@ -205,7 +228,7 @@ impl First {
             }
             Err(error) => {
                 self.tx.rollback().await?;
-                return Err(Failure(error));
+                return Err(error);
             }
         };
         let stored = Stored {
@@ -215,6 +238,6 @@ impl First {
         };
         idempotency::record(&mut self.tx, claimed.key(), &stored).await?;
         self.tx.commit().await?;
-        Ok(Reply::from_recorded(answer.shown))
+        Ok(answer.shown)
     }
 }

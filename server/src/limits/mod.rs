@@ -3,5 +3,7 @@
 mod idempotency;
 mod rate;
 
-pub use idempotency::{First, Paused, WithSecret, Write, begin, begin_bodiless};
-pub use rate::{Bucket, Limits, admit, count_failure, digest};
+pub use idempotency::{
+    Claimed, First, Part, Paused, WithSecret, Write, begin, begin_bodiless, begin_part,
+};
+pub use rate::{Bucket, Limits, Quota, admit, admit_to, count_failure, digest};

@@ -1,8 +1,8 @@
 //! Authentication and rate limit, in one round trip (contract A2, A6, E2).
 
-use crate::auth::{ApiKey, Caller, KeySecret, Scopes};
+use crate::auth::{ApiKey, Caller, KeySecret, PrivateNotes, Scopes};
 use crate::error::{Error, Result};
-use crate::http::scope;
+use crate::http::{Dialect, scope};
 use crate::store::Store;
 use crate::store::authentication::{Attempt, Outcome, authenticate};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -37,7 +37,32 @@ pub struct Limits {
     pub failures: u32,
 }
 
+/// What a request is counted against, and how many of its kind a key has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// The name under which it is counted, each key by itself.
+    pub bucket: &'static str,
+    /// Requests in any 60 seconds; 0 means unlimited.
+    pub limit: u32,
+}
+
+const FOREIGN: &str = "this is not an API key: it is mistyped, truncated or foreign";
+
 /// The key that the request carries; why there is none otherwise.
+fn presented_key(headers: &HeaderMap) -> Result<ApiKey> {
+    let bearer = bearer(headers);
+    // Only the Save Session dialect has a second header. A bearer token goes before it; a proxy's
+    // own kind of `Authorization` does not.
+    if bearer.is_ok() || scope::dialect() != Dialect::SaveSession {
+        return bearer;
+    }
+    match headers.get("x-api-key").map(|value| value.to_str().unwrap_or_default()) {
+        Some(key) => ApiKey::parse(key.trim()).map_err(|_| Error::Unauthenticated(FOREIGN.into())),
+        None => bearer,
+    }
+}
+
+/// The key in `Authorization`.
 fn bearer(headers: &HeaderMap) -> Result<ApiKey> {
     let refused = |message: &'static str| Error::Unauthenticated(message.into());
     let value = headers
@@ -48,13 +73,12 @@ fn bearer(headers: &HeaderMap) -> Result<ApiKey> {
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(refused("the Authorization header must read `Bearer sk_live_…`"));
     }
-    ApiKey::parse(key.trim())
-        .map_err(|_| refused("this is not an API key: it is mistyped, truncated or foreign"))
+    ApiKey::parse(key.trim()).map_err(|_| refused(FOREIGN))
 }
 
 /// The digest of the key that the request carries, if it carries any.
 pub fn digest(secret: &KeySecret, headers: &HeaderMap) -> Option<[u8; 32]> {
-    bearer(headers).ok().map(|key| secret.digest(&key))
+    presented_key(headers).ok().map(|key| secret.digest(&key))
 }
 
 /// Turns the request's key into its caller and counts the request.
@@ -69,19 +93,33 @@ pub async fn admit(
     peer: IpAddr,
     bucket: Bucket,
 ) -> Result<Caller> {
-    let key = bearer(headers);
-    let digest = key.as_ref().ok().map(|key| secret.digest(key));
-    let address = peer.to_canonical().to_string();
     let limit = match bucket {
         Bucket::Read => limits.reads,
         Bucket::Write => limits.writes,
     };
+    let quota = Quota { bucket: bucket.as_str(), limit };
+    admit_to(store, secret, limits.failures, headers, peer, quota).await
+}
+
+/// As [`admit`], counting against a quota of its own instead of the reads or writes. `failures` is
+/// [`Limits::failures`].
+pub async fn admit_to(
+    store: &Store,
+    secret: &KeySecret,
+    failures: u32,
+    headers: &HeaderMap,
+    peer: IpAddr,
+    Quota { bucket, limit }: Quota,
+) -> Result<Caller> {
+    let key = presented_key(headers);
+    let digest = key.as_ref().ok().map(|key| secret.digest(key));
+    let address = peer.to_canonical().to_string();
     let attempt = Attempt {
         digest: digest.as_ref(),
         address: &address,
-        bucket: bucket.as_str(),
+        bucket,
         limit,
-        failure_limit: limits.failures,
+        failure_limit: failures,
     };
     let outcome = authenticate(store, &attempt).await?;
     let caller = caller(&outcome)?;
@@ -93,7 +131,7 @@ pub async fn admit(
             Ok(caller)
         }
         (_, key) => {
-            check(&outcome, limits.failures)?;
+            check(&outcome, failures)?;
             Err(key.err().unwrap_or(Error::Unauthenticated(
                 "this API key is unknown, revoked or expired, or its user has left the \
                  organization"
@@ -133,6 +171,8 @@ fn caller(outcome: &Outcome) -> Result<Option<Caller>> {
         org_id,
         role: role.parse()?,
         scopes: Scopes::stored(scopes),
+        private_notes: PrivateNotes::Open,
+        on_behalf: false,
     }))
 }
 

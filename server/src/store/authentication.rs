@@ -2,6 +2,7 @@
 
 use super::Store;
 use super::ids::{KeyId, OrgId, UserId};
+use crate::auth::OrgRole;
 use crate::error::Result;
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
@@ -14,7 +15,7 @@ pub struct Attempt<'a> {
     pub digest: Option<&'a [u8; 32]>,
     /// The peer's address.
     pub address: &'a str,
-    /// `read` or `write`.
+    /// `read`, `write`, or a quota of its own.
     pub bucket: &'a str,
     /// Requests a minute; 0 means unlimited.
     pub limit: u32,
@@ -68,4 +69,21 @@ pub async fn authenticate(store: &Store, attempt: &Attempt<'_>) -> Result<Outcom
         .get_result(&mut connection)
         .await?;
     Ok(outcome)
+}
+
+/// The role of `actor` in the organization of the key, or `None` when he is not a member of it.
+pub async fn role_of_actor(store: &Store, key: &KeyId, actor: &UserId) -> Result<Option<OrgRole>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Nullable<Text>)]
+        role: Option<String>,
+    }
+    let mut connection = store.connection().await?;
+    // Raw SQL: a function of ours, which no transaction has to be begun for
+    let row: Row = diesel::sql_query("SELECT role_of_actor($1, $2) AS role")
+        .bind::<Text, _>(key)
+        .bind::<Text, _>(actor)
+        .get_result(&mut connection)
+        .await?;
+    row.role.as_deref().map(str::parse).transpose()
 }

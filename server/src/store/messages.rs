@@ -227,7 +227,7 @@ pub async fn list(
 
 /// Locks a session until the transaction ends: nobody posts in it or archives it meanwhile. 404
 /// when the caller cannot see it, 409 when it is archived.
-async fn lock_live(tx: &mut Tx, space: &Space, session: &SessionId) -> Result<()> {
+pub(super) async fn lock_live(tx: &mut Tx, space: &Space, session: &SessionId) -> Result<()> {
     let caller = tx.caller().clone();
     let archived: Option<DateTime<Utc>> = sessions::table
         .filter(visibility::session(&caller))

@@ -2,16 +2,20 @@
 
 use super::ids::{SessionId, SpaceId, UserId};
 use super::members::left_meanwhile;
+use super::saved_sessions::check_promotion;
 use super::schema::{session_participants, sessions, space_members};
+use super::session_kinds::{Labels, SessionOrigin, SessionVisibility};
 use super::spaces::Space;
-use super::{Tx, visibility};
+use super::usage::{USAGE_SQL, Usage};
+use super::{Position, Tx, spaces, visibility};
 use crate::auth::SpaceRole;
 use crate::error::{Error, Issue, Result};
 use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, Jsonb, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
+use uuid::Uuid;
 
 /// What a session without a title is called.
 pub const UNTITLED: &str = "Untitled session";
@@ -31,6 +35,11 @@ pub struct Session {
     pub updated_at: DateTime<Utc>,
     pub archived_at: Option<DateTime<Utc>>,
     pub participant_user_ids: Vec<UserId>,
+    pub external_id: Uuid,
+    pub visibility: SessionVisibility,
+    pub origin: SessionOrigin,
+    pub labels: Labels,
+    pub usage: Usage,
 }
 
 /// What a new session is made of.
@@ -51,6 +60,7 @@ pub struct Change {
     pub title: Option<String>,
     pub model: Option<String>,
     pub default_agent: Option<String>,
+    pub visibility: Option<SessionVisibility>,
 }
 
 type Columns = (
@@ -65,6 +75,11 @@ type Columns = (
     sessions::updated_at,
     sessions::archived_at,
     diesel::expression::SqlLiteral<Array<Text>>,
+    sessions::external_id,
+    sessions::visibility,
+    sessions::origin,
+    sessions::labels,
+    diesel::expression::SqlLiteral<Jsonb>,
 );
 
 fn columns() -> Columns {
@@ -82,6 +97,11 @@ fn columns() -> Columns {
         // Raw SQL: Diesel has no ARRAY constructor over a sub-select
         sql("ARRAY(SELECT p.user_id FROM session_participants p \
              WHERE p.session_id = sessions.id ORDER BY p.user_id)"),
+        sessions::external_id,
+        sessions::visibility,
+        sessions::origin,
+        sessions::labels,
+        sql(USAGE_SQL),
     )
 }
 
@@ -94,19 +114,80 @@ macro_rules! at {
     };
 }
 
-/// Every live session of a Space that the caller can see, most recently updated first. Evaluation
-/// runs stay out.
-pub async fn list(tx: &mut Tx, space: &Space) -> Result<Vec<Session>> {
+/// Origins whose sessions a list leaves out unless it is asked for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workloads {
+    /// Evaluation runs stay out.
+    Hidden,
+    /// Everything is listed.
+    Shown,
+}
+
+/// Every live session of a Space that the caller can see, most recently updated first.
+pub async fn list(tx: &mut Tx, space: &Space, workloads: Workloads) -> Result<Vec<Session>> {
     let caller = tx.caller().clone();
+    let hidden: &[SessionOrigin] = match workloads {
+        Workloads::Hidden => &[SessionOrigin::Eval],
+        Workloads::Shown => &[],
+    };
     Ok(sessions::table
         .filter(visibility::session(&caller))
         .filter(sessions::space_id.eq(&space.id))
         .filter(sessions::archived_at.is_null())
-        .filter(sessions::origin.ne("eval"))
+        .filter(sessions::origin.ne_all(hidden))
         .order((sessions::updated_at.desc(), sessions::id.desc()))
         .select(columns())
         .load(tx.connection())
         .await?)
+}
+
+/// Which sessions of a Space to list.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// Archived ones, too.
+    pub archived: bool,
+    /// Only what comes after this one.
+    pub after: Option<Position<SessionId>>,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// Sessions of a Space that the caller can see, most recently updated first. Evaluation runs stay
+/// out.
+pub async fn list_page(tx: &mut Tx, space: &Space, page: &Page) -> Result<Vec<Session>> {
+    let caller = tx.caller().clone();
+    let mut query = sessions::table
+        .filter(visibility::session(&caller))
+        .filter(sessions::space_id.eq(&space.id))
+        .filter(sessions::origin.ne("eval"))
+        .order((sessions::updated_at.desc(), sessions::id.desc()))
+        .limit(page.limit)
+        .select(columns())
+        .into_boxed();
+    if !page.archived {
+        query = query.filter(sessions::archived_at.is_null());
+    }
+    if let Some(Position { at, id }) = &page.after {
+        query = query.filter(
+            sessions::updated_at.lt(at).or(sessions::updated_at.eq(at).and(sessions::id.lt(id))),
+        );
+    }
+    Ok(query.load(tx.connection()).await?)
+}
+
+/// One session by its id alone, archived or not, and the caller's role in its Space.
+pub async fn find(tx: &mut Tx, id: &SessionId) -> Result<(Session, (Space, SpaceRole))> {
+    let caller = tx.caller().clone();
+    let session: Session = sessions::table
+        .filter(visibility::session(&caller))
+        .filter(sessions::id.eq(id))
+        .select(columns())
+        .first(tx.connection())
+        .await
+        .optional()?
+        .ok_or_else(|| Error::not_found("session"))?;
+    let space = spaces::view(tx, &session.space_id).await?;
+    Ok((session, space))
 }
 
 /// One session of a Space, archived or not.
@@ -163,7 +244,7 @@ pub async fn create(
 
     let now = tx.now();
     let id = SessionId::generate();
-    let (created_at, updated_at): (DateTime<Utc>, DateTime<Utc>) =
+    let (created_at, updated_at, external_id): (DateTime<Utc>, DateTime<Utc>, Uuid) =
         diesel::insert_into(sessions::table)
             .values((
                 sessions::id.eq(&id),
@@ -177,7 +258,7 @@ pub async fn create(
                 sessions::created_at.eq(at!(now)),
                 sessions::updated_at.eq(at!(now)),
             ))
-            .returning((sessions::created_at, sessions::updated_at))
+            .returning((sessions::created_at, sessions::updated_at, sessions::external_id))
             .get_result(tx.connection())
             .await
             .map_err(left_meanwhile)?;
@@ -208,6 +289,11 @@ pub async fn create(
         updated_at,
         archived_at: None,
         participant_user_ids: participants,
+        external_id,
+        visibility: SessionVisibility::Workspace,
+        origin: SessionOrigin::User,
+        labels: Labels::default(),
+        usage: Usage::NONE,
     })
 }
 
@@ -235,12 +321,17 @@ pub async fn update(
     change: &Change,
 ) -> Result<Session> {
     let mut session = changeable(tx, space, id).await?;
-    if change.title.is_none() && change.model.is_none() {
+    if let Some(wanted) = change.visibility {
+        check_promotion(tx, session.visibility, &session.created_by_user_id, wanted)?;
+    }
+    let visibility = change.visibility.filter(|wanted| *wanted != session.visibility);
+    if change.title.is_none() && change.model.is_none() && visibility.is_none() {
         return Ok(session);
     }
     let now = tx.now();
     session.title = change.title.clone().or(session.title);
     session.model = change.model.clone().or(session.model);
+    session.visibility = visibility.unwrap_or(session.visibility);
     session.default_agent = change.default_agent.clone().or(session.default_agent);
     let caller = tx.caller().clone();
     session.updated_at = diesel::update(sessions::table)
@@ -249,6 +340,7 @@ pub async fn update(
         .set((
             sessions::title.eq(&session.title),
             sessions::model.eq(&session.model),
+            sessions::visibility.eq(session.visibility),
             sessions::default_agent.eq(&session.default_agent),
             sessions::updated_at.eq(at!(now)),
         ))

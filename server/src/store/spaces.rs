@@ -2,7 +2,7 @@
 
 use super::ids::{OrgId, SpaceId, UserId};
 use super::schema::{space_members, spaces};
-use super::{Tx, visibility};
+use super::{Position, Tx, visibility};
 use crate::auth::{OrgRole, SpaceRole};
 use crate::error::{Error, Result};
 use chrono::{DateTime, Utc};
@@ -91,6 +91,26 @@ pub async fn list(tx: &mut Tx, page: i64, limit: i64) -> Result<(Vec<Space>, i64
     Ok((rows.into_iter().map(|(space, _)| space).collect(), total))
 }
 
+/// The Spaces that the caller is a member of, most recently updated first, from `after` on.
+pub async fn list_after(
+    tx: &mut Tx,
+    after: Option<&Position<SpaceId>>,
+    limit: i64,
+) -> Result<Vec<Space>> {
+    let caller = tx.caller().clone();
+    let mut query = spaces::table
+        .filter(visibility::space(&caller))
+        .order((spaces::updated_at.desc(), spaces::id.desc()))
+        .limit(limit)
+        .select(Space::as_select())
+        .into_boxed();
+    if let Some(Position { at, id }) = after {
+        query = query
+            .filter(spaces::updated_at.lt(at).or(spaces::updated_at.eq(at).and(spaces::id.lt(id))));
+    }
+    Ok(query.load(tx.connection()).await?)
+}
+
 /// How a Space is named.
 enum Name<'a> {
     Id(&'a SpaceId),
@@ -120,7 +140,7 @@ async fn find(tx: &mut Tx, name: Name<'_>) -> Result<Option<(Space, Option<Strin
 }
 
 /// 404 outside of the organization, 403 for those who are not members (contract A4).
-fn admit(found: Option<(Space, Option<String>)>) -> Result<(Space, SpaceRole)> {
+pub(super) fn admit(found: Option<(Space, Option<String>)>) -> Result<(Space, SpaceRole)> {
     match found {
         None => Err(Error::not_found("Space")),
         Some((_, None)) => Err(Error::forbidden("you are not a member of this Space")),

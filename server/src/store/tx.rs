@@ -1,7 +1,7 @@
 //! Transactions: of a caller, and of the server itself.
 
 use super::connection::{Pooled, SYSTEM_ROLE};
-use crate::auth::Caller;
+use crate::auth::{Caller, PrivateNotes};
 use crate::clock::Clock;
 use crate::error::Result;
 use chrono::{DateTime, Utc};
@@ -31,11 +31,17 @@ impl Tx {
     pub(super) async fn begin(mut connection: Pooled, caller: Caller, clock: Clock) -> Result<Tx> {
         // Raw SQL: Diesel has no word for settings, and one batch is one round trip. Ids consist
         // of lowercase letters and digits only, so there is nothing to escape.
-        let sql = format!(
+        let mut sql = format!(
             "BEGIN; SELECT set_config('switchy.org_id', '{}', true), \
              set_config('switchy.user_id', '{}', true)",
             caller.org_id, caller.user_id
         );
+        if caller.private_notes == PrivateNotes::Closed {
+            sql.push_str(", set_config('switchy.private_notes', 'closed', true)");
+        }
+        if caller.on_behalf {
+            sql.push_str(&format!(", set_config('switchy.acting_key', '{}', true)", caller.key_id));
+        }
         begin(&mut connection, &sql).await?;
         Ok(Tx { connection, caller, clock })
     }

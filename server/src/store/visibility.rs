@@ -6,7 +6,8 @@
 //! the other.
 //!
 //! The rules (contract A8, B4, D2):
-//! * PRIVATE memories: their author alone, whatever anybody's role;
+//! * PRIVATE memories: their author alone, whatever anybody's role, and not even he where they are
+//!   closed (contract B9);
 //! * SPACE memories: the members of that Space, as long as the Space is not archived;
 //! * ORG memories: every member of the organization;
 //! * sessions: the members of their Space; private ones their creator alone;
@@ -46,11 +47,11 @@ fn own_spaces<'a>(caller: &'a Caller) -> _ {
 /// Memories that the caller may see.
 #[auto_type]
 pub(super) fn memory<'a>(caller: &'a Caller) -> _ {
-    let user: &'a str = caller.user_id.as_str();
+    let reader: &'a str = caller.private_reader();
     let org: &'a str = caller.org_id.as_str();
     let own: own_spaces<'a> = own_spaces(caller);
     let everybodys = memories::visibility.eq("ORG");
-    let authors = memories::visibility.eq("PRIVATE").and(memories::author_user_id.eq(user));
+    let authors = memories::visibility.eq("PRIVATE").and(memories::author_user_id.eq(reader));
     let members = memories::visibility.eq("SPACE").and(memories::space_id.eq_any(own));
     memories::org_id.eq(org).and(everybodys.or(authors).or(members))
 }
@@ -58,12 +59,13 @@ pub(super) fn memory<'a>(caller: &'a Caller) -> _ {
 /// Embeddings of memories that the caller may see.
 #[auto_type]
 pub(super) fn embedding<'a>(caller: &'a Caller) -> _ {
-    let user: &'a str = caller.user_id.as_str();
+    let reader: &'a str = caller.private_reader();
     let org: &'a str = caller.org_id.as_str();
     let own: own_spaces<'a> = own_spaces(caller);
     let everybodys = memory_embeddings::visibility.eq("ORG");
-    let authors =
-        memory_embeddings::visibility.eq("PRIVATE").and(memory_embeddings::author_user_id.eq(user));
+    let authors = memory_embeddings::visibility
+        .eq("PRIVATE")
+        .and(memory_embeddings::author_user_id.eq(reader));
     let members =
         memory_embeddings::visibility.eq("SPACE").and(memory_embeddings::space_id.eq_any(own));
     memory_embeddings::org_id.eq(org).and(everybodys.or(authors).or(members))
@@ -82,6 +84,14 @@ pub(super) fn session<'a>(caller: &'a Caller) -> _ {
         .and(shared.or(own_private))
         .and(sessions::space_id.nullable().eq_any(own))
 }
+
+/// [`session`] for the queries that Diesel cannot say: of the rows of `sessions`, with the
+/// organization as `$1` and the user as `$2`.
+pub(super) const SESSION_SQL: &str = "sessions.org_id = $1 \
+     AND (sessions.visibility = 'workspace' OR sessions.created_by_user_id = $2) \
+     AND sessions.space_id IN (SELECT own.space_id FROM space_members own \
+        JOIN spaces place ON place.id = own.space_id \
+        WHERE own.org_id = $1 AND own.user_id = $2 AND place.archived_at IS NULL)";
 
 /// Spaces that the caller is a member of, archived ones excluded.
 #[auto_type]

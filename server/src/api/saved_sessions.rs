@@ -1,0 +1,238 @@
+//! Saved sessions (contract C, D): the same sessions, in the second dialect. Agents and workers save
+//! what they did into a workspace, which is a Space, and their teammates find it there.
+
+mod filters;
+mod label;
+mod requests;
+mod shapes;
+pub(super) mod transcript;
+
+use super::{Call, Ctx};
+use crate::auth::{Scope, SpaceRole};
+use crate::error::{Error, Result};
+use crate::http::reply::Recorded;
+use crate::http::{Bare200, BareAnswer, IdempotencyKey, Json, Params, Reply};
+use crate::limits::Write;
+use crate::store::saved_sessions as store;
+use crate::store::spaces::Space;
+use dropshot::{Path, endpoint};
+use filters::{FacetParams, ListParams};
+use requests::{SessionCreateRequest, SessionUpdateRequest};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use shapes::{SessionFacetsResponse, SessionListResponse, SessionResponse};
+
+/// A workspace of an organization.
+#[derive(Deserialize, JsonSchema)]
+struct WorkspacePath {
+    /// The slug of the key's organization.
+    #[schemars(length(min = 1, max = 100), example = "example_org")]
+    org: String,
+    /// The workspace's slug, which is that of the Space.
+    #[schemars(length(min = 1, max = 100), example = "example_workspace")]
+    workspace: String,
+}
+
+/// A session of a workspace.
+#[derive(Deserialize, JsonSchema)]
+struct SavedSessionPath {
+    /// The slug of the key's organization.
+    #[schemars(length(min = 1, max = 100), example = "example_org")]
+    org: String,
+    /// The workspace's slug, which is that of the Space.
+    #[schemars(length(min = 1, max = 100), example = "example_workspace")]
+    workspace: String,
+    /// The session's UUID, or as much of its beginning as no other session of the workspace shares.
+    #[schemars(length(min = 1, max = 36), example = "example_session")]
+    session_id: String,
+}
+
+fn example_org() -> &'static str {
+    "analytical-engines"
+}
+
+fn example_workspace() -> &'static str {
+    "platform-team"
+}
+
+fn example_session() -> &'static str {
+    "3f2b8c1e-5a77-4d0e-9c1b-2f8e6a4d7b90"
+}
+
+impl WorkspacePath {
+    async fn enter(&self, tx: &mut crate::store::Tx) -> Result<(Space, SpaceRole)> {
+        store::workspace(tx, &self.org, &self.workspace).await
+    }
+}
+
+impl SavedSessionPath {
+    /// The session's name is looked at after its place: somebody from elsewhere learns nothing.
+    async fn enter(self, tx: &mut crate::store::Tx) -> Result<((Space, SpaceRole), store::Wanted)> {
+        let place = store::workspace(tx, &self.org, &self.workspace).await?;
+        let wanted = store::Wanted::parse(&self.session_id);
+        Ok((place, wanted.ok_or_else(|| Error::not_found("session"))?))
+    }
+}
+
+/// Save a session
+///
+/// Makes the session, or changes what the same user saved under this id in this workspace before:
+/// `model`, and `message_count`, `title`, `agent` and `labels` where they are given. `visibility`
+/// and `origin` are heeded the first time only. So a session can be saved as often as one likes,
+/// from several places at once; an id that is somebody else's, or of another workspace, is a 409.
+/// Members of the Space may, except its VIEWERs. Saving an archived session leaves it archived.
+#[endpoint { method = POST, path = "/api/v1/org/{org}/ws/{workspace}/sessions", tags = ["Saved sessions"], operation_id = "saved_session_save" }]
+pub(super) async fn saved_session_save(
+    ctx: Ctx,
+    path: Path<WorkspacePath>,
+    key: IdempotencyKey,
+    mut body: Json<SessionCreateRequest>,
+) -> BareAnswer<Bare200<SessionResponse>> {
+    let call = Call::writing(&ctx, Scope::SessionsWrite).await?;
+    let mut first = match call.post(key, &mut body).await? {
+        Write::Replay(reply) => return Ok(reply),
+        Write::First(first) => first,
+    };
+    let outcome: Result<Recorded> = async {
+        let save = body.into_inner()?.into();
+        let place = path.into_inner().enter(&mut first.tx).await?;
+        let session = store::save(&mut first.tx, &place, &save).await?;
+        Recorded::bare::<Bare200<SessionResponse>>(SessionResponse::from(session))
+    }
+    .await;
+    Ok(first.finish(outcome).await?)
+}
+
+/// List saved sessions
+///
+/// The sessions of the workspace that the caller can see, native ones included, page by page. A
+/// filter that may be repeated is met by any of its values; different filters must all be met.
+/// Evaluation runs are left out, unless `origin` names them or `include_workload_sessions` is set.
+#[endpoint { method = GET, path = "/api/v1/org/{org}/ws/{workspace}/sessions", tags = ["Saved sessions"], operation_id = "saved_session_list" }]
+pub(super) async fn saved_session_list(
+    ctx: Ctx,
+    path: Path<WorkspacePath>,
+    params: Params<ListParams>,
+) -> BareAnswer<Bare200<SessionListResponse>> {
+    let call = Call::reading(&ctx, Scope::SessionsRead).await?;
+    let params = params.into_inner()?;
+    let (page, limit, order) = (params.page(), params.limit(), params.order());
+    let filter = params.filter();
+    let mut tx = call.begin().await?;
+    let outcome = async {
+        let (space, _) = path.into_inner().enter(&mut tx).await?;
+        store::list(&mut tx, &space, &filter, order, (page.into(), limit.into())).await
+    }
+    .await;
+    let (sessions, total) = call.end(tx, outcome).await?;
+    Reply::bare(SessionListResponse::of(sessions, total, page, limit))
+}
+
+/// Count saved sessions by label, agent, model and user
+///
+/// Of the sessions that the same filters leave in the list: which values there are, and how many
+/// sessions have each, the most frequent ones first. At most 100 values of a key are told.
+#[endpoint { method = GET, path = "/api/v1/org/{org}/ws/{workspace}/sessions/facets", tags = ["Saved sessions"], operation_id = "saved_session_facets" }]
+pub(super) async fn saved_session_facets(
+    ctx: Ctx,
+    path: Path<WorkspacePath>,
+    params: Params<FacetParams>,
+) -> BareAnswer<Bare200<SessionFacetsResponse>> {
+    let call = Call::reading(&ctx, Scope::SessionsRead).await?;
+    let filter = params.into_inner()?.filter();
+    let mut tx = call.begin().await?;
+    let outcome = async {
+        let (space, _) = path.into_inner().enter(&mut tx).await?;
+        store::facets(&mut tx, &space, &filter).await
+    }
+    .await;
+    Reply::bare(SessionFacetsResponse::of(call.end(tx, outcome).await?))
+}
+
+/// View a saved session
+///
+/// By its UUID or the beginning of one, archived or not. When several sessions begin so, it is a
+/// 404 that says so.
+#[endpoint { method = GET, path = "/api/v1/org/{org}/ws/{workspace}/sessions/{session_id}", tags = ["Saved sessions"], operation_id = "saved_session_view" }]
+pub(super) async fn saved_session_view(
+    ctx: Ctx,
+    path: Path<SavedSessionPath>,
+) -> BareAnswer<Bare200<SessionResponse>> {
+    let call = Call::reading(&ctx, Scope::SessionsRead).await?;
+    let mut tx = call.begin().await?;
+    let outcome = async {
+        let ((space, _), wanted) = path.into_inner().enter(&mut tx).await?;
+        store::view(&mut tx, &space, wanted).await
+    }
+    .await;
+    Reply::bare(call.end(tx, outcome).await?.into())
+}
+
+/// Update a saved session
+///
+/// What is given is changed. `labels` replaces all labels but the reserved ones (`capability`,
+/// `capability_version`, `worker`), which stay as they are. `visibility` can become `workspace`, by
+/// the creator alone, and never `private` again. Everything else its creator may change, and the
+/// Space's OWNER and EDITOR.
+#[endpoint { method = PATCH, path = "/api/v1/org/{org}/ws/{workspace}/sessions/{session_id}", tags = ["Saved sessions"], operation_id = "saved_session_update" }]
+pub(super) async fn saved_session_update(
+    ctx: Ctx,
+    path: Path<SavedSessionPath>,
+    body: Json<SessionUpdateRequest>,
+) -> BareAnswer<Bare200<SessionResponse>> {
+    let call = Call::writing(&ctx, Scope::SessionsWrite).await?;
+    let change = body.into_inner()?.into();
+    let mut tx = call.begin().await?;
+    let outcome = async {
+        let (place, wanted) = path.into_inner().enter(&mut tx).await?;
+        store::update(&mut tx, &place, wanted, &change).await
+    }
+    .await;
+    Reply::bare(call.end(tx, outcome).await?.into())
+}
+
+/// Archive a saved session
+///
+/// It leaves the list, takes no more messages, and stays readable. Its creator may, and the Space's
+/// OWNER and EDITOR. Once more is no error.
+#[endpoint { method = POST, path = "/api/v1/org/{org}/ws/{workspace}/sessions/{session_id}/archive", tags = ["Saved sessions"], operation_id = "saved_session_archive" }]
+pub(super) async fn saved_session_archive(
+    ctx: Ctx,
+    path: Path<SavedSessionPath>,
+    key: IdempotencyKey,
+) -> BareAnswer<Bare200<SessionResponse>> {
+    set_archived(&ctx, path, key, true).await
+}
+
+/// Bring an archived session back
+///
+/// It is listed again, and takes messages. Its creator may, and the Space's OWNER and EDITOR. Once
+/// more is no error.
+#[endpoint { method = POST, path = "/api/v1/org/{org}/ws/{workspace}/sessions/{session_id}/unarchive", tags = ["Saved sessions"], operation_id = "saved_session_unarchive" }]
+pub(super) async fn saved_session_unarchive(
+    ctx: Ctx,
+    path: Path<SavedSessionPath>,
+    key: IdempotencyKey,
+) -> BareAnswer<Bare200<SessionResponse>> {
+    set_archived(&ctx, path, key, false).await
+}
+
+async fn set_archived(
+    ctx: &Ctx,
+    path: Path<SavedSessionPath>,
+    key: IdempotencyKey,
+    archived: bool,
+) -> BareAnswer<Bare200<SessionResponse>> {
+    let call = Call::writing(ctx, Scope::SessionsWrite).await?;
+    let mut first = match call.post_bodiless(key, ctx.request.uri().path()).await? {
+        Write::Replay(reply) => return Ok(reply),
+        Write::First(first) => first,
+    };
+    let outcome: Result<Recorded> = async {
+        let (place, wanted) = path.into_inner().enter(&mut first.tx).await?;
+        let session = store::set_archived(&mut first.tx, &place, wanted, archived).await?;
+        Recorded::bare::<Bare200<SessionResponse>>(SessionResponse::from(session))
+    }
+    .await;
+    Ok(first.finish(outcome).await?)
+}

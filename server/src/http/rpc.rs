@@ -1,0 +1,110 @@
+//! What goes wrong, as JSON-RPC says it, with the HTTP status that mirrors it (contract B9).
+
+use super::envelope::{ErrorCode, FieldError, headers_of};
+use super::scope;
+use crate::error::Error;
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// The codes that JSON-RPC 2.0 itself defines, and the one for everything that it leaves to servers.
+pub mod code {
+    /// The body is no JSON.
+    pub const PARSE_ERROR: i32 = -32_700;
+    /// The JSON is no request.
+    pub const INVALID_REQUEST: i32 = -32_600;
+    /// There is no such method.
+    pub const METHOD_NOT_FOUND: i32 = -32_601;
+    /// The parameters are not acceptable.
+    pub const INVALID_PARAMS: i32 = -32_602;
+    /// A defect.
+    pub const INTERNAL_ERROR: i32 = -32_603;
+    /// Everything else; `data.code` tells what.
+    pub const SERVER_ERROR: i32 = -32_000;
+}
+
+/// A failed call: the error object, and the HTTP status and headers that go with it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Fault {
+    /// See [`code`].
+    pub code: i32,
+    /// For a person, and for a model: what happened and what to do.
+    pub message: String,
+    /// More: `code` (what a program branches on), and what belongs to it.
+    pub data: Value,
+    /// The HTTP status.
+    #[serde(skip)]
+    pub status: StatusCode,
+    /// Headers of the answer.
+    #[serde(skip)]
+    pub headers: HeaderMap,
+}
+
+impl Fault {
+    /// A failure that is none of [`Error`]'s.
+    pub fn new(status: StatusCode, code: i32, message: impl Into<String>, data: Value) -> Self {
+        Fault { status, code, message: message.into(), data, headers: HeaderMap::new() }
+    }
+
+    /// The JSON is no request that could be answered: 400.
+    pub fn invalid_request(message: impl Into<String>) -> Self {
+        let data = json!({ "code": ErrorCode::ValidationError });
+        Fault::new(StatusCode::BAD_REQUEST, code::INVALID_REQUEST, message, data)
+    }
+
+    /// What a caller is told of `error`.
+    ///
+    /// Who may not see something is told what he would be told if it did not exist; what a role
+    /// forbids is a 404, too (contract A4, last row).
+    pub fn of(error: &Error) -> Self {
+        use ErrorCode as C;
+        use StatusCode as S;
+        use code::{INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, SERVER_ERROR};
+        let (status, code, name) = match error {
+            Error::Invalid(_) => (S::BAD_REQUEST, INVALID_PARAMS, C::ValidationError),
+            // nothing here asks for a client's version
+            Error::Malformed(_) | Error::UpgradeRequired { .. } => {
+                (S::BAD_REQUEST, INVALID_REQUEST, C::ValidationError)
+            }
+            Error::TooLarge { .. } => (S::PAYLOAD_TOO_LARGE, INVALID_REQUEST, C::ValidationError),
+            Error::UnsupportedMediaType => {
+                (S::UNSUPPORTED_MEDIA_TYPE, INVALID_REQUEST, C::ValidationError)
+            }
+            Error::Unauthenticated(_) => (S::UNAUTHORIZED, SERVER_ERROR, C::AuthError),
+            Error::Forbidden(_) => (S::NOT_FOUND, SERVER_ERROR, C::Forbidden),
+            Error::NotFound(_) => (S::NOT_FOUND, SERVER_ERROR, C::NotFound),
+            Error::MethodNotAllowed { .. } => (S::METHOD_NOT_ALLOWED, SERVER_ERROR, C::NotFound),
+            Error::Conflict { .. } => (S::CONFLICT, SERVER_ERROR, C::Conflict),
+            Error::RateLimited { .. } => (S::TOO_MANY_REQUESTS, SERVER_ERROR, C::RateLimit),
+            Error::Unavailable { .. } => (S::SERVICE_UNAVAILABLE, SERVER_ERROR, C::InternalError),
+            Error::Upstream { .. } | Error::Internal(_) => {
+                (S::INTERNAL_SERVER_ERROR, INTERNAL_ERROR, C::InternalError)
+            }
+        };
+        let mut data = json!({ "code": name });
+        match error {
+            Error::Invalid(issues) => {
+                data["errors"] = json!(issues.iter().map(FieldError::from).collect::<Vec<_>>());
+            }
+            Error::RateLimited { limit, retry_after, .. } => {
+                data["retryAfterMs"] = json!(u64::from(*retry_after) * 1_000);
+                data["cap"] = json!(limit);
+                data["kind"] = json!("minute");
+            }
+            Error::Unavailable { retry_after, .. }
+            | Error::Conflict { retry_after: Some(retry_after), .. } => {
+                data["retryAfterMs"] = json!(u64::from(*retry_after) * 1_000);
+            }
+            Error::Internal(_) => data["requestId"] = json!(scope::request_id()),
+            _ => {}
+        }
+        let headers = headers_of(error);
+        Fault { status, code, message: error.to_string(), data, headers }
+    }
+
+    /// The whole message, as the answer to the request with this id; `null` when it has none that
+    /// could be read.
+    pub fn message(&self, id: &Value) -> Value {
+        json!({ "jsonrpc": "2.0", "id": id, "error": self })
+    }
+}

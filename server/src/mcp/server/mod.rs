@@ -1,0 +1,157 @@
+//! Switchy as an MCP server (contract B9): the memory and the Spaces as tools, resources and a
+//! prompt, for any MCP client.
+//!
+//! The protocol itself is `rmcp`'s (see `protocol.rs`); what is asked for is done here, by the same
+//! store functions as in the REST API. The server keeps no sessions: every message stands alone.
+
+mod actor;
+mod cursor;
+pub mod document;
+mod message;
+mod once;
+mod paging;
+mod prompts;
+mod protocol;
+mod quotas;
+mod refusal;
+mod resources;
+mod schema;
+mod tools;
+mod truncation;
+mod turn;
+
+pub use actor::ACTOR_HEADER;
+pub use message::MAX_BATCH;
+pub use quotas::Quotas;
+pub use truncation::MAX_RESULT_BYTES;
+
+use crate::auth::KeySecret;
+use crate::error::Result;
+use crate::http::reply::Recorded;
+use crate::http::rpc::Fault;
+use crate::http::scope;
+use crate::limits::admit_to;
+use crate::search::Search;
+use crate::store::Store;
+use http::{HeaderMap, StatusCode};
+use message::{Incoming, Message, Unreadable};
+use protocol::Spoken;
+use serde_json::Value;
+use std::net::IpAddr;
+use turn::Turn;
+
+/// What calls are answered with.
+pub struct McpServer<'a> {
+    /// PostgreSQL.
+    pub store: &'a Store,
+    /// Embedder and ranking.
+    pub search: &'a Search,
+    /// Under which keys are digested.
+    pub key_secret: &'a KeySecret,
+    /// Requests without a valid key from one address in any 60 seconds; 0 means unlimited.
+    pub failures: u32,
+    /// Calls of one key.
+    pub quotas: &'a Quotas,
+}
+
+impl McpServer<'_> {
+    /// Answers one POST: a message, or a batch of them.
+    ///
+    /// Never fails otherwise than in JSON-RPC; status and body are ready to be sent.
+    pub async fn answer(
+        &self,
+        headers: &HeaderMap,
+        peer: IpAddr,
+        body: Result<Vec<u8>>,
+    ) -> Recorded {
+        let incoming = match body {
+            Ok(bytes) => message::parse(&bytes),
+            Err(error) => Err(Unreadable::of(Fault::of(&error))),
+        };
+        match incoming {
+            Ok(Incoming::One(message)) => {
+                scope::set_message_id(&message.id_or_null());
+                recorded(self.one(headers, peer, &message).await)
+            }
+            Ok(Incoming::Batch(messages)) => self.batch(headers, peer, messages).await,
+            // only who has a key learns what is wrong with a body
+            Err(unreadable) => {
+                scope::set_message_id(&unreadable.id);
+                recorded(match self.admit(headers, peer, None).await {
+                    Ok(_) => Spoken::fault(&unreadable.fault, &unreadable.id),
+                    Err(error) => Spoken::error(&error, &unreadable.id),
+                })
+            }
+        }
+    }
+
+    async fn admit(
+        &self,
+        headers: &HeaderMap,
+        peer: IpAddr,
+        message: Option<&Message>,
+    ) -> Result<crate::auth::Caller> {
+        let quota = self.quotas.of(message);
+        admit_to(self.store, self.key_secret, self.failures, headers, peer, quota).await
+    }
+
+    async fn one(&self, headers: &HeaderMap, peer: IpAddr, message: &Message) -> Spoken {
+        scope::set_call(message.call());
+        match self.admit(headers, peer, Some(message)).await {
+            Ok(caller) => {
+                let turn = Turn::new(self, headers, caller);
+                protocol::speak(&turn, headers, message).await
+            }
+            Err(error) => Spoken::error(&error, &message.id_or_null()),
+        }
+    }
+
+    /// Every message is counted and answered as if it had come alone, one after the other.
+    async fn batch(
+        &self,
+        headers: &HeaderMap,
+        peer: IpAddr,
+        messages: Vec<Result<Message, Unreadable>>,
+    ) -> Recorded {
+        if let Err(fault) = message::batch_allowed(headers, &messages) {
+            return recorded(match self.admit(headers, peer, None).await {
+                Ok(_) => Spoken::fault(&fault, &Value::Null),
+                Err(error) => Spoken::error(&error, &Value::Null),
+            });
+        }
+        let mut answers = Vec::new();
+        for message in messages {
+            let spoken = match &message {
+                Ok(message) => {
+                    scope::set_message_id(&message.id_or_null());
+                    self.one(headers, peer, message).await
+                }
+                Err(unreadable) => match self.admit(headers, peer, None).await {
+                    Ok(_) => Spoken::fault(&unreadable.fault, &unreadable.id),
+                    Err(error) => Spoken::error(&error, &unreadable.id),
+                },
+            };
+            if spoken.status == StatusCode::UNAUTHORIZED {
+                return recorded(spoken); // so are all the others
+            }
+            answers.extend((!spoken.body.is_empty()).then_some(spoken.body));
+        }
+        scope::set_call("batch".to_owned());
+        if answers.is_empty() {
+            return recorded(Spoken::accepted());
+        }
+        let body = format!("[{}]", answers.join(","));
+        Recorded { status: StatusCode::OK, body, location: None }
+    }
+}
+
+/// The finished answer; what belongs to it besides goes to the running request's scope.
+fn recorded(spoken: Spoken) -> Recorded {
+    for (name, value) in &spoken.headers {
+        scope::set_header(name.clone(), value.clone());
+    }
+    if let Some(cause) = spoken.cause {
+        scope::set_cause(cause);
+    }
+    Recorded { status: spoken.status, body: spoken.body, location: None }
+}
