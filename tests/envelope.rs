@@ -410,6 +410,20 @@ async fn unknown_fields_are_ignored_and_null_means_absent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_whole_number_is_one_however_it_is_written() {
+    let (server, owner) = start().await;
+    for (limit, is_whole) in [("5", true), ("5.0", true), ("0.5e1", true), ("5.5", false)] {
+        let body = format!(r#"{{"query":"x","limit":{limit}}}"#);
+        let answer = send(&server, &owner, "POST", "/api/memory/search", body.as_bytes()).await;
+        if is_whole {
+            answer.envelope(200);
+        } else {
+            answer.names(json!([["limit"]]));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_content_type_is_415() {
     let (server, owner) = start().await;
     let body = br#"{"name":"Platform"}"#;

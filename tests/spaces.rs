@@ -141,7 +141,7 @@ async fn null_means_absent_and_unknown_fields_are_ignored() {
     assert_eq!((&space["slug"], &space["description"]), (&json!("nulls"), &Value::Null));
     assert_eq!(space["organizationId"], org.id.as_str());
     assert_eq!(issues(&org.owner.post("/projects", json!({ "name": null })).await), ["name"]);
-    assert_eq!(org.owner.get("/projects?limit=&page=&x=1").await.data(200)["total"], 1);
+    assert_eq!(org.owner.get("/projects?y=&x=1").await.data(200)["total"], 1);
 }
 
 #[tokio::test]
@@ -203,6 +203,7 @@ async fn every_violation_is_listed_and_not_the_first_alone() {
     for (query, paths) in [
         ("page=0&limit=0", vec!["query.limit", "query.page"]),
         ("page=x&limit=y", vec!["query.limit", "query.page"]),
+        ("page=&limit=", vec!["query.limit", "query.page"]),
         ("page=x&limit=101", vec!["query.limit", "query.page"]),
     ] {
         assert_eq!(issues(&org.owner.get(&format!("/projects?{query}")).await), paths, "{query}");

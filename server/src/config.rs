@@ -244,6 +244,11 @@ pub struct Config {
         value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub failures_per_minute: u32,
 
+    /// Most connections of clients at once; one more is answered 503
+    #[arg(long, env = "SWITCHY_MAX_CONNECTIONS", value_name = "N", default_value_t = 12_000,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections: u32,
+
     /// MCP calls of one key in any 60 seconds, by kind: what is not named keeps its default, 0 means
     /// unlimited [default: search=30,list=60,transcript=30,add_memory=20,post_message=10,other=120]
     #[arg(
@@ -258,10 +263,6 @@ pub struct Config {
     /// 426 [default: every client]
     #[arg(long, env = "SWITCHY_MIN_CLIENT_VERSION", value_name = "VERSION")]
     pub min_client_version: Option<semver::Version>,
-    /// Most connections of clients at once; one more is answered 503
-    #[arg(long, env = "SWITCHY_MAX_CONNECTIONS", value_name = "N", default_value_t = 12_000,
-        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub max_connections: u32,
 
     /// Most connections to PostgreSQL
     #[arg(long, env = "SWITCHY_POOL_SIZE", value_name = "N", default_value_t = 16,

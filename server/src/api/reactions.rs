@@ -29,6 +29,7 @@ fn canonical(given: &str) -> Option<&'static str> {
 #[derive(Deserialize, JsonSchema)]
 struct ReactionCreate {
     /// One of 👍 👎 😄 🎉 😕 ❤️ 🚀 👀.
+    #[schemars(regex(pattern = "^(👍|👎|😄|🎉|😕|❤|🚀|👀)\u{fe0f}?$"))]
     #[schemars(length(min = 1, max = 8), example = "example_emoji")]
     emoji: String,
 }

@@ -2,6 +2,7 @@
 //! what they did into a workspace, which is a Space, and their teammates find it there.
 
 mod filters;
+mod label;
 mod requests;
 mod shapes;
 pub(super) mod transcript;

@@ -216,6 +216,27 @@ fn find_nul(value: &Value, path: &mut Vec<Step>, issues: &mut Vec<Issue>) {
     }
 }
 
+/// Writes numbers without a fraction as integers; whether there were any that were not.
+fn make_whole(value: &mut Value) -> bool {
+    /// Above this, not every integer has a float of its own.
+    const MOST: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let whole = number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() <= MOST);
+            // what is a whole number of this size can be converted
+            whole.is_some_and(|whole| {
+                *value = Value::from(whole as i64);
+                true
+            })
+        }
+        Value::Array(elements) => elements.iter_mut().fold(false, |any, e| make_whole(e) || any),
+        Value::Object(fields) => {
+            fields.iter_mut().fold(false, |any, (_, field)| make_whole(field) || any)
+        }
+        _ => false,
+    }
+}
+
 /// Takes out what `path` leads to, so that the rest can be read: the field that it is or is in,
 /// whose path it returns. An element of a list of objects is emptied instead, for the others to
 /// keep their places.
@@ -264,12 +285,17 @@ pub fn checked<T: DeserializeOwned + JsonSchema + Check>(value: Value) -> Result
     }
     let mut issues = Vec::new();
     find_nul(&value, &mut Vec::new(), &mut issues);
-    let refusal = match serde_path_to_error::deserialize::<_, T>(&value) {
-        Ok(parsed) => {
-            check_rest(&parsed, &[], &mut issues);
-            return accepted(parsed, issues);
+    let mut is_whole = false;
+    let refusal = loop {
+        match serde_path_to_error::deserialize::<_, T>(&value) {
+            Ok(parsed) => {
+                check_rest(&parsed, &[], &mut issues);
+                return accepted(parsed, issues);
+            }
+            // `5.0` is a whole number in JSON, but no integer to serde
+            Err(_) if !std::mem::replace(&mut is_whole, true) && make_whole(&mut value) => {}
+            Err(refusal) => break refusal,
         }
-        Err(refusal) => refusal,
     };
     let mut unreadable = inspect::<T>(&value);
     if unreadable.is_empty() {

@@ -1,6 +1,7 @@
 //! What is asked in queries.
 
-use super::requests::{MAX_LABEL_VALUE, MAX_NAME, is_label_key};
+use super::label::label;
+use super::requests::{MAX_LABEL_VALUE, MAX_NAME};
 use crate::http::{Check, Issues, Several};
 use crate::store::saved_sessions::{Archived, Filter, SortBy};
 use crate::store::session_kinds::{Labels, SessionOrigin};
@@ -221,11 +222,6 @@ fn origins(asked: &[String], with_workloads: bool) -> Vec<SessionOrigin> {
         asked => asked.iter().any(|text| text == origin.as_str()),
     })
     .collect()
-}
-
-/// Key and value of `key:value`; a value may contain colons.
-fn label(text: &str) -> Option<(&str, &str)> {
-    text.split_once(':').filter(|(key, value)| is_label_key(key) && !value.is_empty())
 }
 
 fn labels(asked: &[String]) -> Labels {

@@ -1,5 +1,6 @@
 //! What is asked in bodies.
 
+use super::label::is_label_key;
 use crate::api::sessions::MAX_TITLE;
 use crate::http::{Check, Issues};
 use crate::store::saved_sessions::{Save, SavedChange};
@@ -14,8 +15,6 @@ pub(super) const MAX_NAME: usize = 255;
 pub(super) const MAX_MESSAGE_COUNT: i64 = 10_000_000;
 /// Most keys of labels.
 pub(super) const MAX_LABELS: usize = 32;
-/// Longest key of a label, in characters.
-pub(super) const MAX_LABEL_KEY: usize = 63;
 /// Most values of one label.
 pub(super) const MAX_LABEL_VALUES: usize = 16;
 /// Longest value of a label, in characters.
@@ -97,15 +96,6 @@ fn tidy(labels: Labels) -> Labels {
     };
     let tidied = labels.0.into_iter().map(|(key, values)| (key, once(values)));
     Labels(tidied.filter(|(_, values)| !values.is_empty()).collect())
-}
-
-/// Whether this is a key that a label can have.
-pub(super) fn is_label_key(key: &str) -> bool {
-    let allowed =
-        |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.' | b'-');
-    key.len() <= MAX_LABEL_KEY
-        && key.starts_with(|first: char| first.is_ascii_lowercase())
-        && key.bytes().all(allowed)
 }
 
 fn check_labels(issues: &mut Issues, labels: &Labels) {
