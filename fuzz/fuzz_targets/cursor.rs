@@ -16,10 +16,11 @@ mod error {
     }
 }
 
+#[path = "../../server/src/store/position.rs"]
+mod position;
+
 mod store {
-    #[path = "../../../server/src/store/position.rs"]
-    mod position;
-    pub use position::Position;
+    pub use crate::position::Position;
 }
 
 use libfuzzer_sys::fuzz_target;
