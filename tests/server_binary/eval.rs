@@ -48,7 +48,10 @@ fn every_stage_is_measured_on_a_database_that_is_gone_afterwards() {
     assert!(ndcg("reranked") > ndcg("lexical"), "{report:#}");
     assert!(ndcg("reranked") > 0.8, "{report:#}");
     assert_eq!(stage(&report, "reranked")["recall@50"], 1.0, "{report:#}");
-    assert_eq!(std::fs::read_dir(&scratch).expect("the folder").count(), 0);
+    let left = std::fs::read_dir(&scratch).expect("the folder");
+    let left = left.map(|entry| entry.expect("an entry").file_name());
+    // ONNX Runtime numbers its sessions there, also when it is told to report nothing
+    assert_eq!(left.filter(|name| name != ".ses").count(), 0);
     assert!(!home.data_dir().exists());
 }
 

@@ -229,12 +229,19 @@ fn make_whole(value: &mut Value) -> bool {
                 true
             })
         }
-        Value::Array(elements) => elements.iter_mut().fold(false, |any, e| make_whole(e) || any),
-        Value::Object(fields) => {
-            fields.iter_mut().fold(false, |any, (_, field)| make_whole(field) || any)
-        }
+        Value::Array(elements) => all_whole(elements.iter_mut()),
+        Value::Object(fields) => all_whole(fields.values_mut()),
         _ => false,
     }
+}
+
+/// Does so with every one of them.
+fn all_whole<'a>(values: impl Iterator<Item = &'a mut Value>) -> bool {
+    let mut changed = false;
+    for value in values {
+        changed |= make_whole(value);
+    }
+    changed
 }
 
 /// Takes out what `path` leads to, so that the rest can be read: the field that it is or is in,
