@@ -160,7 +160,18 @@ pub async fn start() -> MockServer {
             "POST",
             "^/api/memory/search$",
             200,
-            json!({ "results": [{ "memory": note, "score": 0.87 }], "degraded": false }),
+            json!({
+                "results": [{ "memory": note, "score": 0.87, "highlights": [] }], "degraded": false
+            }),
+        ),
+        (
+            "POST",
+            "^/api/spaces/[^/]+/messages/search$",
+            200,
+            json!({ "results": [{
+                "message": message, "sessionName": null, "score": 0.87, "highlights": [],
+                "before": [], "after": []
+            }] }),
         ),
     ];
     for (verb, route, status, data) in answers {

@@ -42,7 +42,7 @@ async fn heads_that_never_end_take_little_memory_and_leave_the_server_well() {
         // those beyond the limit are not read
         let _ = stranger.write_all(head.as_bytes()).await;
         strangers.push(stranger);
-        if number % 50 == 0 {
+        if number.is_multiple_of(50) {
             most = most.max(resident(pid));
         }
     }

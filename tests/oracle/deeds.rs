@@ -142,7 +142,7 @@ impl Run<'_> {
             there && !model.keys[*key].dead && author.is_none_or(|author| author == me.user)
         };
         let fitting: Vec<usize> = (0..model.keys.len()).filter(fits).collect();
-        match pick(step.who / 4, fitting.len()).filter(|_| step.who % 4 > 0) {
+        match pick(step.who / 4, fitting.len()).filter(|_| !step.who.is_multiple_of(4)) {
             Some(n) => fitting[n],
             None => usize::from(step.who / 4) % model.keys.len(),
         }
@@ -465,12 +465,13 @@ impl Run<'_> {
     async fn save(&mut self, key: usize, me: Me, step: &Step) -> Verdict {
         let Some(space) = pick(step.what, self.model.spaces.len()) else { return Ok(()) };
         // a new one, or one that is somebody's already
-        let known = pick(step.whom, self.model.sessions.len()).filter(|_| step.how % 3 == 0);
+        let known =
+            pick(step.whom, self.model.sessions.len()).filter(|_| step.how.is_multiple_of(3));
         let uuid = match known {
             Some(session) => self.model.sessions[session].uuid.clone(),
             None => self.uuid(),
         };
-        let private = step.how % 2 == 0;
+        let private = step.how.is_multiple_of(2);
         let ruling = self.model.save(me, space, &uuid);
         let visibility = if private { "private" } else { "workspace" };
         let origin = ["user", "eval", "worker"][usize::from(step.how / 8) % 3];
@@ -502,7 +503,7 @@ impl Run<'_> {
         let archived = self.model.sessions[session].archived;
         match step.deed {
             Deed::SavedUpdate => {
-                let share = step.how % 2 == 0;
+                let share = step.how.is_multiple_of(2);
                 let body = match share {
                     true => json!({ "visibility": "workspace" }),
                     false => json!({ "labels": { "env": ["x"] } }),
@@ -513,7 +514,7 @@ impl Run<'_> {
                 }
             }
             Deed::SavedArchive => {
-                let archive = step.how % 2 == 0;
+                let archive = step.how.is_multiple_of(2);
                 let path = format!("{path}/{}", if archive { "archive" } else { "unarchive" });
                 let answer = self.ask(key, Method::POST, &path, None).await;
                 if self.ruled(key, 200, ruling, &answer)?.is_some() {
