@@ -14,17 +14,25 @@ use dropshot::{
 use http::Request;
 use slog::Logger;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::sync::{Mutex, mpsc};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpSocket;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// Contexts that are kept ready.
 const STOCK: usize = 64;
 
+/// How few are left when new ones are made, many at a time: one by one, each would cost several
+/// switches between threads, in the midst of a request.
+const LOW: usize = 16;
+
 /// Requests that are sent at once for them.
 const BATCH: usize = 16;
+
+/// How much of the requests the kernel keeps while nobody takes them, in bytes.
+const UNSENT: u32 = 4096;
 
 /// Before the connection to Dropshot's server is made again, should it ever break.
 const RECONNECT: Duration = Duration::from_millis(50);
@@ -32,9 +40,61 @@ const RECONNECT: Duration = Duration::from_millis(50);
 /// How long the first context may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What is ready.
+struct Stock<C: ServerContext> {
+    contexts: Mutex<Vec<RequestContext<C>>>,
+    /// There is one.
+    filled: Notify,
+    /// There are few.
+    low: Notify,
+}
+
+impl<C: ServerContext> Stock<C> {
+    fn empty() -> Self {
+        let contexts = Mutex::new(Vec::with_capacity(STOCK));
+        Stock { contexts, filled: Notify::new(), low: Notify::new() }
+    }
+
+    fn contexts(&self) -> MutexGuard<'_, Vec<RequestContext<C>>> {
+        // nothing is left half-done by a push or a pop
+        self.contexts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts one in. Returns when another is wanted.
+    async fn put(&self, context: RequestContext<C>) {
+        let full = {
+            let mut contexts = self.contexts();
+            contexts.push(context);
+            contexts.len() >= STOCK
+        };
+        self.filled.notify_one();
+        if full {
+            self.low.notified().await;
+        }
+    }
+
+    /// Takes one out, when there is one. Whoever waits is woken by what is put in: while somebody
+    /// waits, the stock is not full.
+    async fn take(&self) -> RequestContext<C> {
+        loop {
+            {
+                let mut contexts = self.contexts();
+                let context = contexts.pop();
+                if contexts.len() <= LOW {
+                    self.low.notify_one();
+                }
+                if let Some(context) = context {
+                    return context;
+                }
+            }
+            self.filled.notified().await;
+        }
+    }
+}
+
 /// Contexts of handlers that share one `C`.
 pub(super) struct Contexts<C: ServerContext> {
-    stock: Mutex<mpsc::Receiver<RequestContext<C>>>,
+    stock: Arc<Stock<C>>,
     refill: JoinHandle<()>,
     _server: HttpServer<C>,
 }
@@ -42,10 +102,10 @@ pub(super) struct Contexts<C: ServerContext> {
 impl<C: ServerContext> Contexts<C> {
     /// Contexts around `private`. Bodies of more than `max_body` bytes are not read.
     pub(super) async fn around(private: C, max_body: usize) -> Result<Self, String> {
-        let (sender, stock) = mpsc::channel(STOCK);
+        let stock = Arc::new(Stock::empty());
         let path = format!("/{}", uuid::Uuid::new_v4());
         let mut api = ApiDescription::new();
-        hand_over(&mut api, &path, sender).map_err(|e| e.to_string())?;
+        hand_over(&mut api, &path, Arc::downgrade(&stock)).map_err(|e| e.to_string())?;
         let config = ConfigDropshot {
             bind_address: (Ipv4Addr::LOCALHOST, 0).into(),
             default_request_body_max_bytes: max_body,
@@ -59,14 +119,11 @@ impl<C: ServerContext> Contexts<C> {
         let server = server.map_err(|e| e.to_string())?;
         let address = server.local_addr();
         let refill = tokio::spawn(refill(address, path));
-        let contexts = Contexts { stock: Mutex::new(stock), refill, _server: server };
-        let mut stock = contexts.stock.lock().await;
+        let contexts = Contexts { stock, refill, _server: server };
         // what is missing now would be missing later: a loopback interface
-        let first = tokio::time::timeout(PATIENCE, stock.recv()).await;
-        drop(stock);
-        match first {
-            Ok(Some(_)) => Ok(contexts),
-            Ok(None) | Err(_) => Err(format!("{address} cannot be reached")),
+        match tokio::time::timeout(PATIENCE, contexts.stock.take()).await {
+            Ok(_first) => Ok(contexts),
+            Err(_) => Err(format!("{address} cannot be reached")),
         }
     }
 
@@ -78,8 +135,8 @@ impl<C: ServerContext> Contexts<C> {
         id: String,
         endpoint: RequestEndpointMetadata,
     ) -> Option<RequestContext<C>> {
-        let next = async { self.stock.lock().await.recv().await };
-        let mut context = tokio::time::timeout(PATIENCE, next).await.ok().flatten()?;
+        let next = self.stock.take();
+        let mut context = tokio::time::timeout(PATIENCE, next).await.ok()?;
         context.endpoint = endpoint;
         context.request_id = id;
         context.request = RequestInfo::new(request, remote);
@@ -90,20 +147,25 @@ impl<C: ServerContext> Contexts<C> {
 impl<C: ServerContext> Drop for Contexts<C> {
     fn drop(&mut self) {
         self.refill.abort();
+        // each holds the server that holds what puts them in
+        self.stock.contexts().clear();
+        self.stock.low.notify_one();
     }
 }
 
-/// An endpoint that gives away what it is called with, and waits for that while the stock is full.
+/// An endpoint that gives away what it is called with, and answers when more is wanted.
 fn hand_over<C: ServerContext>(
     api: &mut ApiDescription<C>,
     path: &str,
-    stock: mpsc::Sender<RequestContext<C>>,
+    stock: Weak<Stock<C>>,
 ) -> Result<(), ApiDescriptionRegisterError> {
     let handler = move |context: RequestContext<C>| {
-        let stock = stock.clone();
+        let stock = Weak::clone(&stock);
         async move {
             // nobody takes it any more when the server stops
-            let _ = stock.send(context).await;
+            if let Some(stock) = stock.upgrade() {
+                stock.put(context).await;
+            }
             Ok::<_, HttpError>(HttpResponseUpdatedNoContent())
         }
     };
@@ -125,28 +187,24 @@ async fn refill(address: SocketAddr, path: String) {
     }
 }
 
-/// Sends one batch after the other, for as long as they are answered.
+/// Sends one batch after the other, for as long as they are taken: while the stock is full, none
+/// is.
+///
+/// Nothing waits for an answer. The answers are small, and both ends hold back what is small until
+/// what was sent before is acknowledged: whoever waits, waits 40 milliseconds.
 async fn ask(address: SocketAddr, batch: &[u8]) -> std::io::Result<()> {
-    let mut connection = TcpStream::connect(address).await?;
-    connection.set_nodelay(true)?;
-    let mut buffer = vec![0; 4096];
-    loop {
-        connection.write_all(batch).await?;
-        // none of the answers has a body: each ends with the first empty line
-        let (mut answers, mut line_is_empty) = (0, false);
-        while answers < BATCH {
-            let read = connection.read(&mut buffer).await?;
-            if read == 0 {
-                return Ok(());
-            }
-            for byte in &buffer[..read] {
-                match byte {
-                    b'\n' if line_is_empty => answers += 1,
-                    b'\n' => line_is_empty = true,
-                    b'\r' => {}
-                    _ => line_is_empty = false,
-                }
-            }
+    let socket = TcpSocket::new_v4()?;
+    socket.set_send_buffer_size(UNSENT)?;
+    let mut connection = socket.connect(address).await?;
+    let (mut answers, mut requests) = connection.split();
+    let asking = async {
+        loop {
+            requests.write_all(batch).await?;
         }
+    };
+    let mut ignored = tokio::io::sink();
+    tokio::select! {
+        broken = asking => broken,
+        ended = tokio::io::copy(&mut answers, &mut ignored) => ended.map(drop),
     }
 }
