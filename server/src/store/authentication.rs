@@ -2,6 +2,7 @@
 
 use super::Store;
 use super::ids::{KeyId, OrgId, UserId};
+use super::statements::Keep;
 use crate::auth::OrgRole;
 use crate::error::Result;
 use chrono::{DateTime, Utc};
@@ -59,16 +60,14 @@ pub struct Outcome {
 pub async fn authenticate(store: &Store, attempt: &Attempt<'_>) -> Result<Outcome> {
     let mut connection = store.connection().await?;
     // Raw SQL: a function of ours, which does both in one round trip
-    let outcome = diesel::sql_query("SELECT * FROM authenticate($1, $2, $3, $4, $5, $6)")
+    let statement = diesel::sql_query("SELECT * FROM authenticate($1, $2, $3, $4, $5, $6)")
         .bind::<Nullable<Binary>, _>(attempt.digest.map(|d| d.as_slice()))
         .bind::<Text, _>(attempt.address)
         .bind::<Text, _>(attempt.bucket)
         .bind::<Integer, _>(i32::try_from(attempt.limit).unwrap_or(i32::MAX))
         .bind::<Integer, _>(i32::try_from(attempt.failure_limit).unwrap_or(i32::MAX))
-        .bind::<Nullable<Timestamptz>, _>(store.clock().for_database())
-        .get_result(&mut connection)
-        .await?;
-    Ok(outcome)
+        .bind::<Nullable<Timestamptz>, _>(store.clock().for_database());
+    Ok(statement.kept().get_result(&mut connection).await?)
 }
 
 /// The role of `actor` in the organization of the key, or `None` when he is not a member of it.
@@ -80,10 +79,9 @@ pub async fn role_of_actor(store: &Store, key: &KeyId, actor: &UserId) -> Result
     }
     let mut connection = store.connection().await?;
     // Raw SQL: a function of ours, which no transaction has to be begun for
-    let row: Row = diesel::sql_query("SELECT role_of_actor($1, $2) AS role")
+    let statement = diesel::sql_query("SELECT role_of_actor($1, $2) AS role")
         .bind::<Text, _>(key)
-        .bind::<Text, _>(actor)
-        .get_result(&mut connection)
-        .await?;
+        .bind::<Text, _>(actor);
+    let row: Row = statement.kept().get_result(&mut connection).await?;
     row.role.as_deref().map(str::parse).transpose()
 }

@@ -3,6 +3,7 @@
 use super::credits::{self, Balance, Entry};
 use super::ids::{OrgId, UserId};
 use super::schema::{billing_accounts, credit_balances, members, orgs, stripe_accounts};
+use super::statements::Keep;
 use super::{SystemTx, Tx, visibility};
 use crate::billing::plans::{Interval, Plan};
 use crate::error::Result;
@@ -180,6 +181,7 @@ pub async fn lock(tx: &mut SystemTx, org: &OrgId) -> Result<Option<Locked>> {
     )
     .bind::<Text, _>(org)
     .bind::<Nullable<Timestamptz>, _>(now)
+    .kept()
     .get_result(tx.connection())
     .await?;
     let balance = Balance { monthly: around.monthly, topup: around.topup };
@@ -211,6 +213,7 @@ async fn open(tx: &mut SystemTx, org: &OrgId) -> Result<()> {
     )
     .bind::<Text, _>(org)
     .bind::<Nullable<Timestamptz>, _>(now)
+    .kept()
     .execute(tx.connection())
     .await?;
     Ok(())

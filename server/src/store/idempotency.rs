@@ -1,5 +1,6 @@
 //! What requests with an `Idempotency-Key` were answered (contract A5).
 
+use super::statements::Keep;
 use super::{Store, Tx};
 use crate::error::Result;
 use diesel::QueryableByName;
@@ -66,6 +67,7 @@ pub async fn claim(tx: &mut Tx, key: Key<'_>) -> Result<Claim> {
         .bind::<Text, _>(key.key)
         .bind::<Binary, _>(key.digest.as_slice())
         .bind::<Nullable<Timestamptz>, _>(now)
+        .kept()
         .get_result(tx.connection())
         .await?;
     Ok(match (row.outcome.as_str(), row.status, row.body) {
@@ -97,6 +99,7 @@ pub async fn record(tx: &mut Tx, key: Key<'_>, answer: &Stored) -> Result<()> {
     .bind::<Text, _>(&answer.body)
     .bind::<Nullable<Text>, _>(answer.location.as_deref())
     .bind::<Nullable<Timestamptz>, _>(now)
+    .kept()
     .execute(tx.connection())
     .await?;
     Ok(())
@@ -116,6 +119,7 @@ pub async fn expire(store: &Store) -> Result<usize> {
     ] {
         gone += diesel::sql_query(sql)
             .bind::<Nullable<Timestamptz>, _>(now)
+            .kept()
             .execute(tx.connection())
             .await?;
     }

@@ -3,6 +3,7 @@
 use super::ids::{InvitationId, OrgId, UserId};
 use super::members::{self, Member};
 use super::schema::{invitation_mails, invitations};
+use super::statements::Keep;
 use super::{Store, Tx, visibility};
 use crate::auth::OrgRole;
 use crate::auth::invitation::Nonce;
@@ -103,6 +104,7 @@ pub async fn list(tx: &mut Tx) -> Result<Vec<Invitation>> {
             invitations::expires_at,
             sql::<Text>(DELIVERY),
         ))
+        .kept()
         .load(tx.connection())
         .await?)
 }
@@ -141,6 +143,7 @@ pub async fn create(tx: &mut Tx, new: &NewInvitation) -> Result<Invitation> {
     .bind::<Text, _>(&caller.org_id)
     .bind::<Text, _>(&new.email)
     .bind::<Nullable<Timestamptz>, _>(now)
+    .kept()
     .get_result(tx.connection())
     .await?;
     if room.is_member {
@@ -213,6 +216,7 @@ pub async fn revoke(tx: &mut Tx, id: &InvitationId) -> Result<()> {
                 .bind::<Nullable<Timestamptz>, _>(now)
                 .sql(", clock_timestamp())")),
         ))
+        .kept()
         .execute(tx.connection())
         .await?;
     if revoked == 1 {
@@ -260,6 +264,7 @@ pub async fn accept(tx: &mut Tx, digest: &[u8; 32]) -> Result<Member> {
     let row: Accepted = diesel::sql_query("SELECT * FROM accept_invitation($1, $2)")
         .bind::<Binary, _>(digest.as_slice())
         .bind::<Nullable<Timestamptz>, _>(now)
+        .kept()
         .get_result(tx.connection())
         .await?;
     match row {

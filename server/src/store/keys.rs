@@ -2,6 +2,7 @@
 
 use super::ids::{KeyId, OrgId, UserId};
 use super::schema::api_keys;
+use super::statements::Keep;
 use super::{Tx, visibility};
 use crate::auth::{ApiKey, KeySecret, OrgRole, Scopes};
 use crate::error::{Error, Result};
@@ -104,6 +105,7 @@ pub async fn create(tx: &mut Tx, secret: &KeySecret, new: &NewKey) -> Result<(Ke
     let own: Own = diesel::sql_query("SELECT * FROM lock_keys($1, $2)")
         .bind::<Text, _>(&caller.key_id)
         .bind::<Nullable<Timestamptz>, _>(now)
+        .kept()
         .get_result(tx.connection())
         .await?;
     if own.live >= MAX_LIVE_KEYS {
@@ -138,6 +140,7 @@ pub async fn create(tx: &mut Tx, secret: &KeySecret, new: &NewKey) -> Result<(Ke
             api_keys::expires_at.eq(expires_at),
         ))
         .returning(Key::as_returning())
+        .kept()
         .get_result(tx.connection())
         .await?;
     Ok((key, minted))
@@ -168,6 +171,7 @@ pub async fn revoke(tx: &mut Tx, id: &KeyId) -> Result<()> {
         .filter(api_keys::id.eq(id))
         .filter(api_keys::revoked_at.is_null())
         .set(api_keys::revoked_at.eq(at!(now).nullable()))
+        .kept()
         .execute(tx.connection())
         .await?;
     Ok(())
@@ -213,6 +217,7 @@ pub async fn rotate(tx: &mut Tx, secret: &KeySecret, id: &KeyId) -> Result<(Key,
         .bind::<Binary, _>(secret.digest(&fresh).as_slice())
         .bind::<Text, _>(fresh.display_prefix())
         .bind::<Nullable<Timestamptz>, _>(now)
+        .kept()
         .get_result(tx.connection())
         .await?;
     if !done {

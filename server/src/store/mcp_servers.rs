@@ -3,6 +3,7 @@
 use super::ids::{McpServerId, OrgId, SecretId};
 use super::schema::{mcp_servers, space_mcp_servers};
 use super::spaces::Space;
+use super::statements::Keep;
 use super::vault::{self, Sealed};
 use super::{Store, Tx, visibility};
 use crate::auth::{Caller, OrgRole, SpaceRole};
@@ -177,6 +178,7 @@ pub async fn create(tx: &mut Tx, new: &NewMcpServer) -> Result<McpServer> {
     let caller = tx.caller().clone();
     manager(&caller)?;
     let there: Count = diesel::sql_query("SELECT count_mcp_servers() AS count")
+        .kept()
         .get_result(tx.connection())
         .await?;
     if there.count >= MAX_SERVERS {
@@ -209,6 +211,7 @@ pub async fn create(tx: &mut Tx, new: &NewMcpServer) -> Result<McpServer> {
         .on_conflict((mcp_servers::org_id, mcp_servers::mention_slug))
         .do_nothing()
         .returning(McpServer::as_returning())
+        .kept()
         .get_result(tx.connection())
         .await
         .optional()?
@@ -287,6 +290,7 @@ pub async fn record(tx: &mut Tx, id: &McpServerId, health: McpHealth) -> Result<
                 .bind::<Nullable<Timestamptz>, _>(now)
                 .sql(", clock_timestamp())")),
         ))
+        .kept()
         .execute(tx.connection())
         .await?;
     Ok(())
@@ -415,6 +419,7 @@ pub async fn claim_due(store: &Store, most: i32) -> Result<Vec<Target>> {
     .bind::<Integer, _>(most)
     .bind::<Double, _>(CHECK_INTERVAL.as_secs_f64())
     .bind::<Double, _>(JITTER)
+    .kept()
     .load(tx.connection())
     .await?;
     tx.commit().await?;
@@ -451,6 +456,7 @@ pub async fn record_due(store: &Store, target: &Target, health: McpHealth) -> Re
     .bind::<Text, _>(&target.id)
     .bind::<Text, _>(health)
     .bind::<Nullable<Timestamptz>, _>(now)
+    .kept()
     .execute(tx.connection())
     .await?;
     tx.commit().await

@@ -3,6 +3,7 @@
 use super::Tx;
 use super::ids::{OrgId, UserId};
 use super::schema::{members, users};
+use super::statements::Keep;
 use super::visibility;
 use crate::auth::OrgRole;
 use crate::error::{Error, Result};
@@ -65,6 +66,7 @@ pub async fn list(tx: &mut Tx) -> Result<Vec<Member>> {
             users::name,
             members::joined_at,
         ))
+        .kept()
         .load(tx.connection())
         .await?)
 }
@@ -93,6 +95,7 @@ struct LockedRow {
 pub(super) async fn lock(tx: &mut Tx, other: &UserId) -> Result<Locked> {
     let row: LockedRow = diesel::sql_query("SELECT * FROM lock_members($1)")
         .bind::<Text, _>(other)
+        .kept()
         .get_result(tx.connection())
         .await?;
     let caller = row
@@ -136,6 +139,7 @@ pub async fn change_role(tx: &mut Tx, user: &UserId, role: OrgRole) -> Result<Me
     .bind::<Text, _>(org)
     .bind::<Text, _>(user)
     .bind::<Text, _>(role.as_str())
+    .kept()
     .get_result(tx.connection())
     .await
     .optional()?

@@ -6,6 +6,7 @@
 use super::ids::{MessageId, SessionId, SpaceId, UserId};
 use super::messages::{Message, columns};
 use super::schema::messages;
+use super::statements::Keep;
 use super::{Tx, visibility};
 use crate::error::Result;
 use chrono::{DateTime, Utc};
@@ -94,6 +95,7 @@ pub async fn literal(
         .bind::<Nullable<Text>, _>(&filter.author_agent)
         .bind::<Nullable<Timestamptz>, _>(filter.created_after)
         .bind::<Nullable<Timestamptz>, _>(filter.created_before)
+        .kept()
         .load(tx.connection())
         .await?)
 }
@@ -138,6 +140,7 @@ pub async fn around(tx: &mut Tx, places: &[&Place], turns: i64) -> Result<Vec<Tu
                 "(SELECT s.title FROM sessions s WHERE s.id = messages.session_id)",
             ),
         ))
+        .kept()
         .load(tx.connection())
         .await?;
     Ok(rows

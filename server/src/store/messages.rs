@@ -4,6 +4,7 @@ use super::ids::{MessageId, SessionId, UserId};
 use super::members::left_meanwhile;
 use super::schema::{messages, sessions};
 use super::spaces::Space;
+use super::statements::Keep;
 use super::{Tx, visibility};
 use crate::auth::SpaceRole;
 use crate::error::{Error, Result};
@@ -220,6 +221,7 @@ pub async fn list(
                  WHERE r.message_id = messages.id GROUP BY r.emoji) e)",
             ),
         ))
+        .kept()
         .load(tx.connection())
         .await?;
     Ok((rows, total))
@@ -327,6 +329,7 @@ pub async fn send(
     .bind::<Nullable<Integer>, _>(usage.map(|u| u.tool_call_count))
     .bind::<Nullable<Double>, _>(usage.and_then(|u| u.cost_usd))
     .bind::<Nullable<Timestamptz>, _>(now)
+    .kept()
     .get_result(tx.connection())
     .await
     .map_err(left_meanwhile)?;

@@ -33,6 +33,7 @@ pub mod session_kinds;
 pub mod sessions;
 pub mod space_members;
 pub mod spaces;
+mod statements;
 mod tls;
 pub mod transcripts;
 mod tx;

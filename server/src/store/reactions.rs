@@ -3,6 +3,7 @@
 use super::ids::{MessageId, SessionId};
 use super::schema::{message_reactions, messages, sessions};
 use super::spaces::Space;
+use super::statements::Keep;
 use super::{Tx, visibility};
 use crate::auth::SpaceRole;
 use crate::error::{Error, Result};
@@ -62,6 +63,7 @@ pub async fn add(
                 .sql(", clock_timestamp())")),
         ))
         .on_conflict_do_nothing()
+        .kept()
         .execute(tx.connection())
         .await?;
     Ok(message_reactions::table

@@ -11,6 +11,7 @@ use super::ids::{SessionId, UserId};
 use super::schema::{orgs, space_members, spaces};
 use super::session_kinds::{Labels, SessionOrigin, SessionVisibility};
 use super::spaces::{Space, admit};
+use super::statements::Keep;
 use super::usage::{USAGE_SQL, Usage};
 use super::{Tx, visibility};
 use crate::auth::SpaceRole;
@@ -182,6 +183,7 @@ pub async fn view(tx: &mut Tx, space: &Space, wanted: Wanted) -> Result<SavedSes
         .bind::<Text, _>(&space.id)
         .bind::<SqlUuid, _>(wanted.first)
         .bind::<SqlUuid, _>(wanted.last)
+        .kept()
         .load(tx.connection())
         .await?;
     match (rows.pop(), rows.is_empty()) {

@@ -6,6 +6,7 @@
 use super::ids::{MemoryId, SpaceId, UserId};
 use super::memory::{Memory, Visibility, sparsevec};
 use super::schema::{memories, memory_embeddings};
+use super::statements::Keep;
 use super::{Store, Tx, visibility};
 use crate::error::Result;
 use crate::search::embedder::{Dense, Sparse};
@@ -142,6 +143,7 @@ pub async fn lexical(
     .bind::<Nullable<Array<Text>>, _>(filter.tags())
     .bind::<Nullable<Timestamptz>, _>(filter.created_after)
     .bind::<Nullable<Timestamptz>, _>(filter.created_before)
+    .kept()
     .load(tx.connection())
     .await?;
     Ok(rows.into_iter().map(|row| (row.memory_id, row.score)).collect())
@@ -158,6 +160,7 @@ pub async fn refresh_statistics(store: &Store) -> Result<()> {
     let mut tx = store.begin_system().await?;
     diesel::sql_query("SELECT count_memories($1)")
         .bind::<BigInt, _>(MEASURED_FROM)
+        .kept()
         .execute(tx.connection())
         .await?;
     tx.commit().await?;
@@ -166,6 +169,7 @@ pub async fn refresh_statistics(store: &Store) -> Result<()> {
         let More { more } = diesel::sql_query("SELECT count_common_words($1, $2) AS more")
             .bind::<BigInt, _>(LISTED_FROM)
             .bind::<BigInt, _>(SAMPLE)
+            .kept()
             .get_result(tx.connection())
             .await?;
         tx.commit().await?;
@@ -286,6 +290,7 @@ async fn filtered(tx: &mut Tx, filter: &Filter, most: i64) -> Result<Vec<MemoryI
             .bind::<Nullable<Array<Text>>, _>(filter.tags())
             .bind::<Nullable<Timestamptz>, _>(filter.created_after)
             .bind::<Nullable<Timestamptz>, _>(filter.created_before)
+            .kept()
             .load(tx.connection())
             .await?;
     Ok(rows.into_iter().map(|row| row.id).collect())
@@ -457,6 +462,7 @@ pub async fn notes(
                 .bind::<Nullable<Text>, _>(sparse.map(|(_, model)| model))
                 .sql(")))"),
         ))
+        .kept()
         .load(tx.connection())
         .await?;
     Ok(rows

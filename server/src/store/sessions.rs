@@ -6,6 +6,7 @@ use super::saved_sessions::check_promotion;
 use super::schema::{session_participants, sessions, space_members};
 use super::session_kinds::{Labels, SessionOrigin, SessionVisibility};
 use super::spaces::Space;
+use super::statements::Keep;
 use super::usage::{USAGE_SQL, Usage};
 use super::{Position, Tx, spaces, visibility};
 use crate::auth::SpaceRole;
@@ -259,6 +260,7 @@ pub async fn create(
                 sessions::updated_at.eq(at!(now)),
             ))
             .returning((sessions::created_at, sessions::updated_at, sessions::external_id))
+            .kept()
             .get_result(tx.connection())
             .await
             .map_err(left_meanwhile)?;
@@ -345,6 +347,7 @@ pub async fn update(
             sessions::updated_at.eq(at!(now)),
         ))
         .returning(sessions::updated_at)
+        .kept()
         .get_result(tx.connection())
         .await?;
     Ok(session)
@@ -364,6 +367,7 @@ pub async fn archive(tx: &mut Tx, space: &(Space, SpaceRole), id: &SessionId) ->
         .filter(sessions::id.eq(id))
         .filter(sessions::archived_at.is_null())
         .set(sessions::archived_at.eq(at!(now).nullable()))
+        .kept()
         .execute(tx.connection())
         .await?;
     Ok(())

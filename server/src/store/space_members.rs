@@ -2,6 +2,7 @@
 
 use super::ids::{SpaceId, UserId};
 use super::schema::{space_members, users};
+use super::statements::Keep;
 use super::{Tx, spaces, visibility};
 use crate::auth::SpaceRole;
 use crate::error::{Error, Result};
@@ -72,6 +73,7 @@ async fn lock(tx: &mut Tx, space: &SpaceId, user: &UserId) -> Result<Standing> {
     Ok(diesel::sql_query("SELECT * FROM lock_space_members($1, $2)")
         .bind::<Text, _>(space)
         .bind::<Text, _>(user)
+        .kept()
         .get_result(tx.connection())
         .await?)
 }
@@ -140,6 +142,7 @@ pub async fn add(
     .bind::<Text, _>(user)
     .bind::<Text, _>(role.as_str())
     .bind::<Nullable<Timestamptz>, _>(now)
+    .kept()
     .get_result(tx.connection())
     .await
     .optional();
@@ -186,6 +189,7 @@ pub async fn update(
     .bind::<Text, _>(space)
     .bind::<Text, _>(user)
     .bind::<Text, _>(role.as_str())
+    .kept()
     .get_result(tx.connection())
     .await
     .optional()?

@@ -2,6 +2,7 @@
 
 use super::ids::{OrgId, SpaceId, UserId};
 use super::schema::{space_members, spaces};
+use super::statements::Keep;
 use super::{Position, Tx, visibility};
 use crate::auth::{OrgRole, SpaceRole};
 use crate::error::{Error, Result};
@@ -74,6 +75,7 @@ pub async fn list(tx: &mut Tx, page: i64, limit: i64) -> Result<(Vec<Space>, i64
         .limit(limit)
         .offset((page - 1) * limit)
         .select((Space::as_select(), sql::<BigInt>("count(*) OVER ()")))
+        .kept()
         .load(tx.connection())
         .await?;
     let total = match rows.as_slice() {
@@ -186,6 +188,7 @@ pub async fn create(tx: &mut Tx, new: &NewSpace) -> Result<Space> {
         .on_conflict((spaces::org_id, spaces::slug))
         .do_nothing()
         .returning(Space::as_returning())
+        .kept()
         .get_result(tx.connection())
         .await
         .optional()?;
@@ -216,6 +219,7 @@ pub async fn update(tx: &mut Tx, id: &SpaceId, change: &SpaceChange) -> Result<S
         .filter(spaces::id.eq(id))
         .set((change, spaces::updated_at.eq(at!(now))))
         .returning(Space::as_returning())
+        .kept()
         .get_result(tx.connection())
         .await
         .optional()?
@@ -240,6 +244,7 @@ pub async fn archive(tx: &mut Tx, id: &SpaceId) -> Result<()> {
         .filter(spaces::archived_at.is_null())
         .filter(spaces::id.eq(id))
         .set((spaces::archived_at.eq(at!(now).nullable()), spaces::updated_at.eq(at!(now))))
+        .kept()
         .execute(tx.connection())
         .await?;
     // somebody else was faster

@@ -7,6 +7,7 @@ use super::saved_sessions::{SavedSession, Wanted, changeable, view};
 use super::schema::messages;
 use super::session_kinds::TranscriptRole;
 use super::spaces::Space;
+use super::statements::Keep;
 use super::{Tx, visibility};
 use crate::auth::SpaceRole;
 use crate::error::{Error, Issue, Result};
@@ -326,6 +327,7 @@ async fn insert(tx: &mut Tx, session: &SessionId, rows: Vec<Value>) -> Result<()
     .bind::<Text, UserId>(caller.user_id)
     .bind::<Jsonb, _>(Value::Array(rows))
     .bind::<Nullable<Timestamptz>, _>(tx.now())
+    .kept()
     .get_result(tx.connection())
     .await?;
     if written == expected {

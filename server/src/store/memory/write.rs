@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::search::embedder::Sparse;
 use crate::store::ids::{MemoryId, SpaceId};
 use crate::store::schema::memories;
+use crate::store::statements::Keep;
 use crate::store::{Tx, spaces, visibility};
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
@@ -181,6 +182,7 @@ pub async fn create_all(
     .bind::<Nullable<Text>, _>(columns.sparse_model_id)
     .bind::<Array<Integer>, _>(columns.expanded)
     .bind::<Array<pgvector::sql_types::SparseVector>, _>(columns.terms)
+    .kept()
     .get_result(tx.connection())
     .await?;
     Ok(ids
@@ -321,6 +323,7 @@ pub async fn update(
     .bind::<Array<Text>, _>(columns.vectors)
     .bind::<Nullable<Text>, _>(columns.sparse_model_id)
     .bind::<Array<pgvector::sql_types::SparseVector>, _>(columns.terms)
+    .kept()
     .get_result(tx.connection())
     .await
     .optional()?;

@@ -6,6 +6,7 @@ use crate::store::Tx;
 use crate::store::ids::SpaceId;
 use crate::store::session_kinds::{Labels, SessionOrigin};
 use crate::store::spaces::Space;
+use crate::store::statements::Keep;
 use crate::store::usage::USAGE_SQL;
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -162,6 +163,7 @@ pub async fn list(
     let rows: Vec<SavedSession> = filtered(text, tx, &space.id, filter)
         .bind::<BigInt, _>(limit)
         .bind::<BigInt, _>((page - 1).saturating_mul(limit))
+        .kept()
         .load(tx.connection())
         .await?;
     let total = match rows.as_slice() {
@@ -171,7 +173,7 @@ pub async fn list(
         [] => {
             let text = format!("SELECT count(*) {visible} {FILTER_SQL} {search}");
             let counted: Count =
-                filtered(text, tx, &space.id, filter).get_result(tx.connection()).await?;
+                filtered(text, tx, &space.id, filter).kept().get_result(tx.connection()).await?;
             counted.count
         }
     };
@@ -210,6 +212,7 @@ pub async fn facets(tx: &mut Tx, space: &Space, filter: &Filter) -> Result<Vec<F
     Ok(filtered(text, tx, &space.id, filter)
         .bind::<BigInt, _>(MAX_FACET_VALUES)
         .bind::<BigInt, _>(MAX_FACETS)
+        .kept()
         .load(tx.connection())
         .await?)
 }

@@ -7,6 +7,7 @@ use crate::store::ids::{SessionId, UserId};
 use crate::store::schema::{session_participants, sessions};
 use crate::store::session_kinds::{Labels, SessionOrigin, SessionVisibility};
 use crate::store::spaces::Space;
+use crate::store::statements::Keep;
 use crate::store::{Tx, visibility};
 use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
@@ -106,6 +107,7 @@ async fn resave(tx: &mut Tx, space: &Space, save: &Save) -> Result<bool> {
                 .sql(", sessions.labels)")),
             sessions::updated_at.eq(at!(now)),
         ))
+        .kept()
         .execute(tx.connection())
         .await?;
     Ok(changed > 0)
@@ -133,6 +135,7 @@ async fn insert(tx: &mut Tx, space: &Space, save: &Save) -> Result<bool> {
         ))
         .on_conflict((sessions::org_id, sessions::external_id))
         .do_nothing()
+        .kept()
         .execute(tx.connection())
         .await?;
     if inserted == 0 {
@@ -209,6 +212,7 @@ pub async fn update(
             }),
             sessions::updated_at.eq(at!(now)),
         ))
+        .kept()
         .execute(tx.connection())
         .await?;
     view(tx, &place.0, Wanted::exactly(session.external_id)).await
@@ -258,6 +262,7 @@ pub async fn set_archived(
                 .sql(", clock_timestamp()) END")),
         )
         .returning(sessions::archived_at)
+        .kept()
         .get_result(tx.connection())
         .await
         .optional()?;
