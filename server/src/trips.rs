@@ -16,6 +16,11 @@ pub fn count() {
     let _ = TRIPS.try_with(|trips| trips.set(trips.get() + 1));
 }
 
+/// One less: two of those that count themselves travel together.
+pub fn uncount() {
+    let _ = TRIPS.try_with(|trips| trips.set(trips.get().saturating_sub(1)));
+}
+
 /// How many so far.
 pub fn so_far() -> u32 {
     TRIPS.try_with(Cell::get).unwrap_or_default()

@@ -18,6 +18,8 @@ pub struct Call<'a> {
     app: &'a App,
     request: &'a dropshot::RequestInfo,
     caller: Caller,
+    /// It changes nothing.
+    reads: bool,
 }
 
 impl<'a> Call<'a> {
@@ -49,7 +51,7 @@ impl<'a> Call<'a> {
         if let Some(scope) = scope {
             caller.require(scope)?;
         }
-        Ok(Call { app, request, caller })
+        Ok(Call { app, request, caller, reads: bucket == Bucket::Read })
     }
 
     /// What handlers work with.
@@ -73,8 +75,13 @@ impl<'a> Call<'a> {
         self.app.store.begin(&self.caller).await
     }
 
-    /// Ends the transaction: what failed is undone.
+    /// Ends the transaction: what failed is undone. What has only been read is answered without
+    /// waiting for that.
     pub async fn end<T>(&self, tx: Tx, outcome: Result<T>) -> Result<T> {
+        if self.reads {
+            tx.let_go();
+            return outcome;
+        }
         match outcome {
             Ok(value) => {
                 tx.commit().await?;

@@ -147,6 +147,8 @@ impl Store {
             .max_size(config.pool_size)
             .connection_timeout(config.checkout_timeout)
             .test_on_check_out(false)
+            // the one that was used last: its backend has everything at hand
+            .queue_strategy(bb8::QueueStrategy::Lifo)
             .build_unchecked(manager);
         Ok(Store { pool, clock: config.clock.clone(), url: config.url.clone() })
     }
@@ -193,13 +195,14 @@ impl Store {
         Ok(())
     }
 
-    /// A transaction of `caller`: one round trip begins it and tells row-level security who calls.
+    /// A transaction of `caller`: what begins it and tells row-level security who calls is sent
+    /// ahead of the first statement.
     pub async fn begin(&self, caller: &Caller) -> Result<Tx> {
-        Tx::begin(self.connection().await?, caller.clone(), self.clock.clone()).await
+        Ok(Tx::begin(self.connection().await?, caller.clone(), self.clock.clone()))
     }
 
     /// A transaction of the server itself, for maintenance: no policy applies.
     pub async fn begin_system(&self) -> Result<SystemTx> {
-        SystemTx::begin(self.connection().await?, self.clock.clone()).await
+        Ok(SystemTx::begin(self.connection().await?, self.clock.clone()))
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod authentication;
+mod begun;
 pub mod billing;
 mod connection;
 pub mod credits;
@@ -41,6 +42,7 @@ pub mod usage;
 pub mod vault;
 pub mod visibility;
 
+pub use begun::Begun;
 pub use connection::{ConnectError, Pooled, Store, StoreConfig};
 pub use listener::Listener;
 pub use position::Position;

@@ -1,49 +1,38 @@
 //! Transactions: of a caller, and of the server itself.
 
+use super::begun::Begun;
 use super::connection::{Pooled, SYSTEM_ROLE};
 use crate::auth::{Caller, PrivateNotes};
 use crate::clock::Clock;
 use crate::error::Result;
 use chrono::{DateTime, Utc};
-use diesel_async::{
-    AnsiTransactionManager, AsyncPgConnection, SimpleAsyncConnection, TransactionManager,
-};
+use diesel_async::SimpleAsyncConnection;
 
 /// A transaction in which row-level security knows the caller.
 ///
 /// Dropped without [`Tx::commit`], it takes its connection out of the pool, and PostgreSQL rolls
 /// back: a handler that panics or runs into its deadline leaves nothing half-written.
 pub struct Tx {
-    connection: Pooled,
+    connection: Begun,
     caller: Caller,
     clock: Clock,
 }
 
-async fn begin(connection: &mut Pooled, sql: &str) -> Result<()> {
-    Ok(AnsiTransactionManager::begin_transaction_sql(&mut **connection, sql).await?)
-}
-
-async fn commit(connection: &mut Pooled) -> Result<()> {
-    Ok(AnsiTransactionManager::commit_transaction(&mut **connection).await?)
-}
-
 impl Tx {
-    pub(super) async fn begin(mut connection: Pooled, caller: Caller, clock: Clock) -> Result<Tx> {
-        // Raw SQL: Diesel has no word for settings, and one batch is one round trip. Ids consist
-        // of lowercase letters and digits only, so there is nothing to escape.
+    pub(super) fn begin(connection: Pooled, caller: Caller, clock: Clock) -> Tx {
+        // Raw SQL: Diesel has no word for settings. Ids consist of lowercase letters and digits
+        // only, so there is nothing to escape. `SET` is neither planned nor has it an answer.
         let mut sql = format!(
-            "BEGIN; SELECT set_config('switchy.org_id', '{}', true), \
-             set_config('switchy.user_id', '{}', true)",
+            "BEGIN; SET LOCAL switchy.org_id = '{}'; SET LOCAL switchy.user_id = '{}'",
             caller.org_id, caller.user_id
         );
         if caller.private_notes == PrivateNotes::Closed {
-            sql.push_str(", set_config('switchy.private_notes', 'closed', true)");
+            sql.push_str("; SET LOCAL switchy.private_notes = 'closed'");
         }
         if caller.on_behalf {
-            sql.push_str(&format!(", set_config('switchy.acting_key', '{}', true)", caller.key_id));
+            sql.push_str(&format!("; SET LOCAL switchy.acting_key = '{}'", caller.key_id));
         }
-        begin(&mut connection, &sql).await?;
-        Ok(Tx { connection, caller, clock })
+        Tx { connection: Begun::by(connection, sql), caller, clock }
     }
 
     /// Who calls.
@@ -52,7 +41,7 @@ impl Tx {
     }
 
     /// The connection, inside the transaction.
-    pub fn connection(&mut self) -> &mut AsyncPgConnection {
+    pub fn connection(&mut self) -> &mut Begun {
         &mut self.connection
     }
 
@@ -62,13 +51,19 @@ impl Tx {
     }
 
     /// Makes everything so far durable.
-    pub async fn commit(mut self) -> Result<()> {
-        commit(&mut self.connection).await
+    pub async fn commit(self) -> Result<()> {
+        self.connection.commit().await
     }
 
     /// Undoes everything so far.
-    pub async fn rollback(mut self) -> Result<()> {
-        Ok(AnsiTransactionManager::rollback_transaction(&mut *self.connection).await?)
+    pub async fn rollback(self) -> Result<()> {
+        self.connection.rollback().await
+    }
+
+    /// Ends what has changed nothing, without anybody waiting for it. Should it fail, the
+    /// connection leaves the pool.
+    pub fn let_go(self) {
+        tokio::spawn(self.rollback());
     }
 
     /// From here on, [`Tx::undo_to_savepoint`] can undo.
@@ -84,18 +79,18 @@ impl Tx {
 
 /// A transaction of the server itself: it sees every tenant's rows.
 pub struct SystemTx {
-    connection: Pooled,
+    connection: Begun,
     clock: Clock,
 }
 
 impl SystemTx {
-    pub(super) async fn begin(mut connection: Pooled, clock: Clock) -> Result<SystemTx> {
-        begin(&mut connection, &format!("BEGIN; SET LOCAL ROLE {SYSTEM_ROLE}")).await?;
-        Ok(SystemTx { connection, clock })
+    pub(super) fn begin(connection: Pooled, clock: Clock) -> SystemTx {
+        let sql = format!("BEGIN; SET LOCAL ROLE {SYSTEM_ROLE}");
+        SystemTx { connection: Begun::by(connection, sql), clock }
     }
 
     /// The connection, inside the transaction.
-    pub fn connection(&mut self) -> &mut AsyncPgConnection {
+    pub fn connection(&mut self) -> &mut Begun {
         &mut self.connection
     }
 
@@ -105,12 +100,12 @@ impl SystemTx {
     }
 
     /// Makes everything so far durable.
-    pub async fn commit(mut self) -> Result<()> {
-        commit(&mut self.connection).await
+    pub async fn commit(self) -> Result<()> {
+        self.connection.commit().await
     }
 
     /// Undoes everything so far.
-    pub async fn rollback(mut self) -> Result<()> {
-        Ok(AnsiTransactionManager::rollback_transaction(&mut *self.connection).await?)
+    pub async fn rollback(self) -> Result<()> {
+        self.connection.rollback().await
     }
 }

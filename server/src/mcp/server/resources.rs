@@ -98,7 +98,7 @@ pub async fn list(call: &Call<'_>, cursor: Option<&str>) -> Result<ListResources
         Ok(())
     }
     .await;
-    end(tx, outcome).await?;
+    end(tx, outcome)?;
     let mut result = ListResourcesResult::with_all_items(found);
     result.next_cursor = next;
     Ok(result)
@@ -156,7 +156,7 @@ pub async fn read(
         })
     }
     .await;
-    let contents = end(tx, outcome).await.map_err(|error| match error {
+    let contents = end(tx, outcome).map_err(|error| match error {
         Error::NotFound(_) => Error::not_found("resource"),
         error => error,
     })?;

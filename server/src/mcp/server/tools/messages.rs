@@ -133,7 +133,7 @@ pub async fn get_session_transcript(
         Ok((session, page))
     }
     .await;
-    let (session, (rows, total)) = end(tx, outcome).await?;
+    let (session, (rows, total)) = end(tx, outcome)?;
     let limit = usize::try_from(given.limit).unwrap_or(usize::MAX);
     let there = rows.len();
     let messages = rows.into_iter().take(limit).map(|row| Said::from(row.message)).collect();

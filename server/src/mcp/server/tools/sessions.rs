@@ -120,7 +120,7 @@ pub async fn list_sessions(call: &Call<'_>, given: ListSessions) -> Result<Sessi
         store::list_page(&mut tx, &space, &wanted).await
     }
     .await;
-    let sessions = end(tx, outcome).await?;
+    let sessions = end(tx, outcome)?;
     let place = |s: &store::Session| Position { at: s.updated_at, id: s.id.clone() };
     let Paged { views, next_cursor, truncation } =
         page(sessions, given.limit, place, SessionView::from)?;

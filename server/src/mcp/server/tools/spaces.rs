@@ -124,7 +124,7 @@ pub async fn list_spaces(call: &Call<'_>, given: ListSpaces) -> Result<SpacesPag
         given.cursor.as_deref().map(cursor::decode).transpose()?;
     let mut tx = call.begin().await?;
     let outcome = store::list_after(&mut tx, after.as_ref(), rows_for(given.limit)).await;
-    let spaces = end(tx, outcome).await?;
+    let spaces = end(tx, outcome)?;
     let place = |space: &store::Space| Position { at: space.updated_at, id: space.id.clone() };
     let view = |space| SpaceView::of(space, None);
     let Paged { views, next_cursor, truncation } = page(spaces, given.limit, place, view)?;
@@ -167,7 +167,7 @@ pub async fn space_with_sessions(tx: &mut Tx, slug: &str) -> Result<(SpaceView, 
 pub async fn get_space(call: &Call<'_>, given: GetSpace) -> Result<SpaceDetails> {
     let mut tx = call.begin().await?;
     let outcome = space_with_sessions(&mut tx, &given.slug).await;
-    let (space, sessions) = end(tx, outcome).await?;
+    let (space, sessions) = end(tx, outcome)?;
     let shown = serde_json::to_value(&space).map_err(Error::internal)?;
     let (recent_sessions, truncation) = truncation::fit(
         sessions,
