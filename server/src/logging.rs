@@ -33,9 +33,10 @@ pub fn logger(config: &LogConfig) -> (Logger, slog_async::AsyncGuard) {
                 .fuse(),
         ),
     };
-    let (drain, guard) = slog_async::Async::new(LevelFilter::new(drain, level).fuse())
+    let (drain, guard) = slog_async::Async::new(drain)
         .chan_size(QUEUE)
         .overflow_strategy(slog_async::OverflowStrategy::Block)
         .build_with_guard();
-    (Logger::root(drain.fuse(), slog::o!()), guard)
+    // outside: what is not logged does not wake the thread that writes
+    (Logger::root(LevelFilter::new(drain.fuse(), level).fuse(), slog::o!()), guard)
 }
