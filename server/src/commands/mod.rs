@@ -138,6 +138,19 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
         .mut_subcommands(without_empty_variables)
 }
 
+/// Tokio's runtime, with a thread for every second processor unless `TOKIO_WORKER_THREADS` says
+/// otherwise. Requests mostly wait for PostgreSQL, which is often on the same machine, and for the
+/// embedder's own threads: on two processors, a second thread of the runtime answers no more
+/// requests and takes twice as long for one, since each step wakes the other thread up.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        builder.worker_threads((processors / 2).max(1));
+    }
+    builder.enable_all().build()
+}
+
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
     let matches = without_empty_variables(Cli::command()).get_matches();
@@ -145,7 +158,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli.command,
         Err(error) => error.exit(),
     };
-    let runtime = match tokio::runtime::Runtime::new() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: cannot start the async runtime: {error}");
