@@ -1,8 +1,8 @@
 //! From several scores of different scales to one.
 //!
-//! Each part is brought to `0..=1` over the candidates (min-max) and the parts are averaged with
-//! equal weights. Fusing scores beats fusing ranks: on conversational notes, reciprocal rank fusion
-//! loses to BM25 alone.
+//! Each part is brought to `0..=1` over the candidates (min-max), and the parts are averaged.
+//! Fusing scores beats fusing ranks: on conversational notes, reciprocal rank fusion loses to BM25
+//! alone.
 
 /// What is known of one candidate; `None` where an arm did not find it or has nothing to say.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,6 +15,11 @@ pub struct Parts {
     pub expansion: Option<f64>,
 }
 
+/// What words, vectors and expansions weigh. Words and expansions speak of the same, the one of
+/// what was written and the other of what it comes to: together they weigh as much as vectors. On
+/// three collections as different as there were, that is better than the same weight for each.
+const WEIGHTS: [f64; 3] = [1.0, 2.0, 1.0];
+
 /// The share of a query's inner product with itself that a note must reach to count in full. Where
 /// no note comes near the query, the best of them is still a poor one: scaled up to 1, a stray
 /// common word would outvote the vectors.
@@ -23,47 +28,55 @@ const FULL_EXPANSION: f64 = 0.3;
 /// Differences below this are none.
 const EPSILON: f64 = 1e-9;
 
-/// Min-max over the candidates. Who has no value counts as the lowest; when nobody differs, having
-/// a positive value is worth 1.
-///
-/// What is worth 1 is at least `full`.
-fn normalised(values: impl Iterator<Item = Option<f64>> + Clone, full: f64) -> Option<Vec<f64>> {
-    let known = values.clone().flatten().filter(|v| v.is_finite());
+/// Min-max over the candidates that have a value; when nobody differs, having a positive value is
+/// worth 1. What is worth 1 is at least `full`.
+fn normalised(
+    values: impl Iterator<Item = Option<f64>> + Clone,
+    full: f64,
+) -> Option<Vec<Option<f64>>> {
+    let values = values.map(|value| value.filter(|v| v.is_finite()));
+    let known = values.clone().flatten();
     let highest = known.clone().fold(f64::NEG_INFINITY, f64::max);
     if highest == f64::NEG_INFINITY {
         return None; // this part has nothing to say about anybody
     }
-    let some_missing = values.clone().any(|v| v.is_none());
     let lowest = known.fold(f64::INFINITY, f64::min);
-    let lowest = if some_missing { lowest.min(0.0) } else { lowest };
     let highest = highest.max(full);
-    let scale = |value: Option<f64>| {
-        let value = value.filter(|v| v.is_finite()).unwrap_or(lowest);
+    let scale = |value: f64| {
         if highest - lowest < EPSILON {
             if value > 0.0 { 1.0 } else { 0.0 }
         } else {
             ((value - lowest) / (highest - lowest)).clamp(0.0, 1.0)
         }
     };
-    Some(values.map(scale).collect())
+    Some(values.map(|value| value.map(scale)).collect())
 }
 
 /// One score a candidate, `0..=1`, in the candidates' order. `query_expansion` is the inner product
 /// of the query's expansion with itself, 0 without one.
+///
+/// A note without any of the words gets nothing for them. A note without vectors or without an
+/// expansion has not been given them yet, which says nothing about it: what is known decides.
 pub fn fuse(candidates: &[Parts], query_expansion: f64) -> Vec<f64> {
     let none = f64::NEG_INFINITY;
+    let said = candidates.iter().any(|c| c.words.is_some_and(f64::is_finite));
+    let words = |c: &Parts| c.words.filter(|v| v.is_finite()).or(said.then_some(0.0));
     let parts = [
-        normalised(candidates.iter().map(|c| c.words), none),
+        normalised(candidates.iter().map(words), none),
         normalised(candidates.iter().map(|c| c.cosine), none),
         normalised(candidates.iter().map(|c| c.expansion), FULL_EXPANSION * query_expansion),
     ];
-    let speaking: Vec<&Vec<f64>> = parts.iter().flatten().collect();
-    (0..candidates.len())
-        .map(|i| {
-            let sum: f64 = speaking.iter().map(|part| part[i]).sum();
-            if speaking.is_empty() { 0.0 } else { sum / speaking.len() as f64 }
-        })
-        .collect()
+    let score = |i: usize| {
+        let known = WEIGHTS.iter().zip(&parts).filter_map(|(weight, part)| {
+            let value = part.as_ref()?[i]?;
+            Some((weight, weight * value))
+        });
+        let (weights, sum) =
+            known.fold((0.0, 0.0), |(w, s), (weight, value)| (w + weight, s + value));
+        // rounding must not leave the range
+        if weights == 0.0 { 0.0 } else { (sum / weights).min(1.0) }
+    };
+    (0..candidates.len()).map(score).collect()
 }
 
 #[cfg(test)]
@@ -82,13 +95,27 @@ mod tests {
             ],
             0.0,
         );
-        assert_eq!(scores, [1.0, 0.5, 0.5, 0.0]);
+        assert_eq!(scores, [1.0, 1.0 / 3.0, 2.0 / 3.0, 0.0]);
     }
 
     #[test]
     fn words_alone_are_enough_and_a_single_hit_is_a_full_one() {
         assert_eq!(fuse(&[Parts { words: Some(0.3), ..Parts::default() }], 0.0), [1.0]);
         assert_eq!(fuse(&[], 0.0), Vec::<f64>::new());
+    }
+
+    #[test]
+    fn who_has_no_vectors_yet_is_judged_by_words() {
+        let scores = fuse(
+            &[
+                Parts { words: Some(5.0), cosine: None, expansion: None },
+                Parts { words: None, cosine: Some(0.6), expansion: Some(4.0) },
+                Parts { words: Some(1.0), cosine: Some(0.4), expansion: Some(1.0) },
+            ],
+            20.0,
+        );
+        assert_eq!(scores[0], 1.0);
+        assert!(scores[0] > scores[1] && scores[1] > scores[2], "{scores:?}");
     }
 
     #[test]
