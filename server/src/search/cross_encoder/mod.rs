@@ -26,7 +26,7 @@ pub use pair::MAX_PAIR;
 /// The most notes that it reads for one question: the best by fusion.
 pub const CROSS_ENCODED: usize = 20;
 /// How long a search waits for it unless configured otherwise, in milliseconds. A model of the size
-/// of MiniLM-L6 in int8 reads 20 notes of 50 words in about half of it, on one core.
+/// of MiniLM-L6 in int8 reads 20 short notes in about half of it, on one core.
 pub const DEADLINE_MS: u64 = 300;
 /// The shortest deadline: in less no model reads two notes.
 pub const SHORTEST_DEADLINE_MS: u64 = 10;
