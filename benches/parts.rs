@@ -78,7 +78,7 @@ fn embed_note(bencher: Bencher) {
     bencher.bench(|| RUNTIME.block_on(search.embed_note(black_box(NOTE))).expect("embedded"));
 }
 
-/// The search of an embedded question, from BEGIN to COMMIT, as far as each way goes.
+/// The search of an embedded question, from BEGIN to what is shown, as far as each way goes.
 #[divan::bench(args = ["lexical", "vector", "fused", "reranked"])]
 fn search(bencher: Bencher, way: &str) {
     let world = &*WORLD;
@@ -90,7 +90,7 @@ fn search(bencher: Bencher, way: &str) {
             let mut tx = world.server.store.begin(&world.caller).await.expect("begun");
             let found = world.search.search(&mut tx, &question, Some(&world.embedding)).await;
             tx.commit().await.expect("done");
-            found.expect("found").hits.len()
+            world.search.finish(found.expect("found"), QUERY).await.hits.len()
         })
     });
 }

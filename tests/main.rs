@@ -7,6 +7,7 @@ mod authentication;
 mod billing;
 mod cli;
 mod client;
+mod cross_encoder;
 mod documents;
 mod envelope;
 mod events;

@@ -4,6 +4,7 @@ use crate::billing::plans::{Pool, Pools, TOPUP_PRICE};
 use crate::billing::{BillingOptions, SYNC_INTERVAL};
 use crate::mcp::guard::AllowedHosts;
 use crate::mcp::server::Quotas;
+use crate::search::cross_encoder::{DEADLINE_MS, LONGEST_DEADLINE_MS, SHORTEST_DEADLINE_MS};
 use clap::{Args, ValueEnum};
 use secrecy::SecretString;
 use std::net::SocketAddr;
@@ -57,6 +58,24 @@ pub struct ModelConfig {
     #[arg(long, env = "SWITCHY_LEXICAL_ONLY", value_parser = clap::builder::BoolishValueParser::new(),
         num_args = 0..=1, default_value = "false", default_missing_value = "true")]
     pub lexical_only: bool,
+}
+
+/// What puts the best notes of a search in order.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Search")]
+pub struct CrossEncoderConfig {
+    /// Folder of a cross-encoder (model.onnx, tokenizer.json, config.json), which puts the best
+    /// notes of a search in order; needs a model, so nothing comes of it with --lexical-only
+    /// [default: none]
+    #[arg(long, env = "SWITCHY_CROSS_ENCODER_DIR", value_name = "DIR")]
+    pub cross_encoder_dir: Option<PathBuf>,
+
+    /// Milliseconds that a search waits for the cross-encoder, and at most half of the request's
+    /// deadline; after that it is answered without
+    #[arg(long, env = "SWITCHY_CROSS_ENCODER_DEADLINE_MS", value_name = "MS",
+        default_value_t = DEADLINE_MS,
+        value_parser = clap::value_parser!(u64).range(SHORTEST_DEADLINE_MS..=LONGEST_DEADLINE_MS))]
+    pub cross_encoder_deadline_ms: u64,
 }
 
 /// Credits that plans bring each month.
@@ -302,6 +321,10 @@ pub struct Config {
     /// The embedding model
     #[command(flatten)]
     pub model: ModelConfig,
+
+    /// The cross-encoder
+    #[command(flatten)]
+    pub cross_encoder: CrossEncoderConfig,
 
     /// Mail
     #[command(flatten)]

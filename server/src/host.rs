@@ -1,11 +1,12 @@
 //! What the server stands on, embedded or brought along: the database and the model.
 
 use crate::clock::Clock;
-use crate::config::{ModelConfig, StorageConfig};
+use crate::config::{CrossEncoderConfig, ModelConfig, StorageConfig};
 use crate::runtime::{
     DataDirLock, EmbeddedPostgres, Layout, Parts, PostgresExit, PostgresOptions, Progress,
     RuntimeError, install, lock_data_dir, vault_key,
 };
+use crate::search::cross_encoder::{self, CrossEncoding, LocalCrossEncoder};
 use crate::search::embedder::{
     DEFAULT_QUEUE, Embedder, LoadOptions, LocalEmbedder, NoEmbedder, default_threads,
 };
@@ -34,6 +35,12 @@ pub enum HostError {
     /// The model.
     #[error("{0}; or start with --lexical-only to search by words alone")]
     Model(String),
+    /// The cross-encoder.
+    #[error(
+        "{0}; point SWITCHY_CROSS_ENCODER_DIR at a folder with model.onnx, tokenizer.json and \
+         config.json, or start without it"
+    )]
+    CrossEncoder(String),
     /// The first statements on the database.
     #[error("{0}")]
     Store(#[from] crate::error::Error),
@@ -234,4 +241,23 @@ pub async fn embedder(
     let options = LoadOptions { model_dir, onnxruntime, threads, queue: DEFAULT_QUEUE };
     let loaded = tokio::task::spawn_blocking(move || LocalEmbedder::load(options)).await?;
     Ok(Arc::new(loaded.map_err(|e| HostError::Model(e.to_string()))?))
+}
+
+/// The cross-encoder as configured, if there is one.
+pub async fn cross_encoding(
+    storage: &StorageConfig,
+    model: &ModelConfig,
+    config: &CrossEncoderConfig,
+    progress: Arc<dyn Progress>,
+) -> Result<Option<CrossEncoding>, HostError> {
+    let Some(dir) = config.cross_encoder_dir.clone().filter(|_| !model.lexical_only) else {
+        return Ok(None);
+    };
+    let (_, onnxruntime) = model_files(storage, model, progress).await?;
+    let options = cross_encoder::LoadOptions { model_dir: dir, onnxruntime };
+    let loaded = tokio::task::spawn_blocking(move || LocalCrossEncoder::load(options)).await?;
+    Ok(Some(CrossEncoding {
+        encoder: Arc::new(loaded.map_err(|e| HostError::CrossEncoder(e.to_string()))?),
+        deadline: Duration::from_millis(config.cross_encoder_deadline_ms),
+    }))
 }

@@ -229,6 +229,8 @@ pub struct AppParts {
     pub store: Store,
     /// The model.
     pub embedder: Arc<dyn crate::search::embedder::Embedder>,
+    /// What puts the best notes of a search in order; `None`: fusion alone does.
+    pub cross_encoding: Option<crate::search::cross_encoder::CrossEncoding>,
     /// Under which keys are digested.
     pub key_secret: crate::auth::KeySecret,
     /// Requests a minute.
@@ -258,7 +260,8 @@ pub fn app(parts: AppParts) -> AppResult<App> {
     let billing = Arc::new(Billing::new(parts.billing, parts.log.clone())?);
     Ok(App {
         store: parts.store,
-        search: Search::new(parts.embedder, parts.log.clone()),
+        search: Search::new(parts.embedder, parts.log.clone())
+            .with_cross_encoding(parts.cross_encoding),
         key_secret: Arc::new(parts.key_secret),
         mailer: parts.mailer,
         postman: Postman::default(),

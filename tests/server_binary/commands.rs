@@ -3,9 +3,11 @@
 use super::stop;
 use crate::fixture::binary::{Ended, Home, Serving};
 use crate::fixture::cluster::cluster;
+use crate::fixture::cross_encoders::{Output, counting_folder};
 use nix::sys::signal::Signal;
 use secrecy::ExposeSecret;
 use serde_json::Value;
+use std::path::Path;
 
 /// The findings of `doctor --output json`: part and whether it is well.
 fn findings(report: &Value) -> Vec<(&str, bool)> {
@@ -50,6 +52,17 @@ fn doctor_finds_a_schema_that_is_missing_and_then_everything_well() {
         assert!(line.starts_with(&format!("ok    {part}")), "{said}");
     }
     assert!(said.contains("384 dimensions"), "{said}");
+
+    let cross_encoder = counting_folder("lighthouse", Output::One, &["input_ids"]);
+    let with = |folder: &Path| {
+        let flag = format!("--cross-encoder-dir={}", folder.display());
+        Ended::of(&mut home.server(["doctor", "--output=json", &flag]))
+    };
+    let report = with(cross_encoder.path()).json();
+    assert_eq!(findings(&report).last(), Some(&("cross-encoder", true)), "{report}");
+    let broken = with(Path::new("/nowhere"));
+    assert_eq!(broken.sentence(), "1 part is not well");
+    assert!(broken.stdout.contains("SWITCHY_CROSS_ENCODER_DIR"), "{}", broken.stdout);
     assert!(!home.data_dir().join("postgres/postmaster.pid").exists());
 
     // beside a server

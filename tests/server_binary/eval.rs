@@ -2,6 +2,7 @@
 
 use crate::fixture::binary::{Ended, Home};
 use crate::fixture::cluster::{cluster, connect_to};
+use crate::fixture::cross_encoders::{Output, counting_folder};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,8 @@ fn every_stage_is_measured_on_a_database_that_is_gone_afterwards() {
         assert!(latency["p50Ms"].as_f64().expect("a time") > 0.0, "{latency}");
         assert!(latency["p99Ms"].as_f64() >= latency["p50Ms"].as_f64(), "{latency}");
     }
+    assert_eq!(report["stages"].as_array().map(Vec::len), Some(4), "{report:#}");
+    assert_eq!(report["crossEncoder"], Value::Null);
     // questions without a common word need vectors; the whole needs both
     let ndcg = |name| stage(&report, name)["ndcg@10"].as_f64().expect("a number");
     assert!(ndcg("lexical") > 0.3, "{report:#}");
@@ -53,6 +56,24 @@ fn every_stage_is_measured_on_a_database_that_is_gone_afterwards() {
     // ONNX Runtime numbers its sessions there, also when it is told to report nothing
     assert_eq!(left.filter(|name| name != ".ses").count(), 0);
     assert!(!home.data_dir().exists());
+}
+
+#[test]
+fn a_cross_encoder_is_a_stage_of_its_own() {
+    let home = Home::new();
+    let model = counting_folder("the", Output::One, &["input_ids"]);
+    let mut command = home.server(["eval", "retrieval", "--output", "json", "--dataset"]);
+    command.arg(team()).arg("--cross-encoder-dir").arg(model.path());
+    let report = Ended::of(command.env("SWITCHY_CROSS_ENCODER_DEADLINE_MS", "5000")).json();
+    assert_eq!(report["stages"].as_array().map(Vec::len), Some(5), "{report:#}");
+    assert!(report["crossEncoder"].as_str().is_some_and(|id| id.contains("/float/")), "{report:#}");
+    let (before, after) = (stage(&report, "reranked"), stage(&report, "cross-encoded"));
+    assert_eq!(before["fellBack"], Value::Null);
+    assert!(after["fellBack"].as_u64().is_some_and(|n| n <= 9), "{after:#}");
+    // there are no more notes than it reads, so it finds the same ones: in a worse order, since
+    // how often a note says `the` means nothing
+    assert_eq!(after["recall@50"], before["recall@50"]);
+    assert!(after["ndcg@10"].as_f64() < before["ndcg@10"].as_f64(), "{report:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ use super::{send, stop, wait_until};
 use crate::fixture::Answer;
 use crate::fixture::binary::{Ended, Home, Process, Serving};
 use crate::fixture::cluster::cluster;
+use crate::fixture::cross_encoders::minilm;
 use nix::sys::signal::Signal;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use secrecy::ExposeSecret;
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use std::fs::File;
 use std::io::Read;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// `serve` on an empty database of the test cluster, which starts faster than one's own.
@@ -39,6 +41,8 @@ fn help_names_every_setting_and_no_secret() {
         ("--model-dir", "SWITCHY_MODEL_DIR"),
         ("--ort-dylib-path", "ORT_DYLIB_PATH"),
         ("--lexical-only", "SWITCHY_LEXICAL_ONLY"),
+        ("--cross-encoder-dir", "SWITCHY_CROSS_ENCODER_DIR"),
+        ("--cross-encoder-deadline-ms", "SWITCHY_CROSS_ENCODER_DEADLINE_MS"),
         ("--reads-per-minute", "SWITCHY_READS_PER_MINUTE"),
         ("--writes-per-minute", "SWITCHY_WRITES_PER_MINUTE"),
         ("--mcp-allow-hosts", "SWITCHY_MCP_ALLOW_HOSTS"),
@@ -66,6 +70,8 @@ fn a_value_that_cannot_be_is_refused_with_its_name() {
         ("SWITCHY_LOG", "loud", "--log"),
         ("SWITCHY_LOG_FORMAT", "xml", "--log-format"),
         ("SWITCHY_EMBED_THREADS", "0", "--embed-threads"),
+        ("SWITCHY_CROSS_ENCODER_DEADLINE_MS", "9", "--cross-encoder-deadline-ms"),
+        ("SWITCHY_CROSS_ENCODER_DEADLINE_MS", "5001", "--cross-encoder-deadline-ms"),
     ];
     for (variable, value, flag) in wrong {
         let ended = Ended::of(home.serve().env(variable, value));
@@ -93,6 +99,8 @@ async fn an_empty_variable_counts_as_not_set() {
         "ORT_DYLIB_PATH",
         "SWITCHY_READS_PER_MINUTE",
         "SWITCHY_LEXICAL_ONLY",
+        "SWITCHY_CROSS_ENCODER_DIR",
+        "SWITCHY_CROSS_ENCODER_DEADLINE_MS",
         "SWITCHY_MCP_ALLOW_HOSTS",
         "SWITCHY_LOG",
     ];
@@ -124,12 +132,8 @@ async fn lexical_only_needs_no_model_and_search_says_so() {
     stop(serving, Signal::SIGTERM).ok();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_model_that_is_not_there_is_named_with_the_way_out() {
-    let home = Home::new();
-    let mut command = serve_elsewhere(&home).await;
-    command.env("SWITCHY_MODEL_DIR", "/nowhere").env("SWITCHY_LEXICAL_ONLY", "false");
-    // a flag on the command line would win
+/// The same with a model: a flag on the command line would win over what a test sets.
+fn with_model(command: &Command) -> Command {
     let mut with_model = Command::new(command.get_program());
     with_model.args(["serve", "--bind=127.0.0.1:0"]).stdin(Stdio::null());
     for (name, value) in command.get_envs() {
@@ -138,9 +142,33 @@ async fn a_model_that_is_not_there_is_named_with_the_way_out() {
             None => with_model.env_remove(name),
         };
     }
-    let ended = Ended::of(&mut with_model);
+    with_model
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_is_not_there_is_named_with_the_way_out() {
+    let home = Home::new();
+    let mut command = serve_elsewhere(&home).await;
+    command.env("SWITCHY_MODEL_DIR", "/nowhere").env("SWITCHY_LEXICAL_ONLY", "false");
+    let ended = Ended::of(&mut with_model(&command));
     let sentence = ended.sentence();
     assert!(sentence.contains("/nowhere") && sentence.contains("--lexical-only"), "{sentence}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cross_encoder_that_cannot_be_used_is_named_with_the_way_out() {
+    let home = Home::new();
+    let mut command = serve_elsewhere(&home).await;
+    // an embedding model is none
+    for (folder, says) in
+        [(PathBuf::from("/nowhere"), "model.onnx"), (minilm(), "choose a cross-encoder")]
+    {
+        command.env("SWITCHY_CROSS_ENCODER_DIR", &folder);
+        let ended = Ended::of(&mut with_model(&command));
+        let sentence = ended.sentence();
+        assert!(sentence.contains(&folder.display().to_string()), "{sentence}");
+        assert!(sentence.contains(says) && sentence.contains("or start without it"), "{sentence}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -496,7 +496,8 @@ pub(super) async fn memory_search(
         search.search(&mut tx, &question, embedding.as_deref()).await
     }
     .await;
-    let found = call.end(tx, outcome).await?;
+    let ranked = call.end(tx, outcome).await?;
+    let found = search.finish(ranked, query).await;
     let results = found
         .hits
         .into_iter()

@@ -1,7 +1,7 @@
 //! `doctor`: every part, one after the other, and what is wrong with it.
 
 use super::{Failed, Output, progress, say};
-use crate::config::{ModelConfig, StorageConfig};
+use crate::config::{CrossEncoderConfig, ModelConfig, StorageConfig};
 use crate::host::{self, Access, Database};
 use crate::runtime::Layout;
 use crate::store::{migrations, requirements};
@@ -18,6 +18,8 @@ pub(super) struct Doctor {
     storage: StorageConfig,
     #[command(flatten)]
     model: ModelConfig,
+    #[command(flatten)]
+    cross_encoder: CrossEncoderConfig,
 }
 
 /// One part.
@@ -87,12 +89,20 @@ pub(super) async fn run(doctor: Doctor) -> Result<(), Failed> {
         let embedded = embedder.embed_query("Is the model well?").await;
         report.add("embedding", embedded, |e| format!("{} dimensions", e.dense.as_slice().len()));
     }
+    let (storage, model) = (&doctor.storage, &doctor.model);
+    let cross = host::cross_encoding(storage, model, &doctor.cross_encoder, progress()).await;
+    // loading it has tried it; without one there is nothing to say
+    if !matches!(cross, Ok(None)) {
+        report.add("cross-encoder", cross, |cross| {
+            cross.as_ref().map_or_else(String::new, |c| c.encoder.model_id().to_owned())
+        });
+    }
     match doctor.output {
         Output::Json => say(&format!("{}\n", serde_json::to_string_pretty(&report)?))?,
         Output::Text => {
             for finding in &report.findings {
                 let mark = if finding.ok { "ok  " } else { "FAIL" };
-                say(&format!("{mark}  {:<10} {}\n", finding.part, finding.says))?;
+                say(&format!("{mark}  {:<13} {}\n", finding.part, finding.says))?;
             }
         }
     }

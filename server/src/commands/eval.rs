@@ -2,7 +2,7 @@
 
 use super::{Failed, Output, progress, say};
 use crate::clock::Clock;
-use crate::config::{ModelConfig, StorageConfig};
+use crate::config::{CrossEncoderConfig, ModelConfig, StorageConfig};
 use crate::eval::dataset::Dataset;
 use crate::eval::retrieval::{Report, Watch, evaluate};
 use crate::host::{self, Access, Database, PoolConfig};
@@ -41,6 +41,8 @@ pub(super) struct Retrieval {
     storage: StorageConfig,
     #[command(flatten)]
     model: ModelConfig,
+    #[command(flatten)]
+    cross_encoder: CrossEncoderConfig,
 }
 
 /// A bar on a terminal, a line a step elsewhere.
@@ -127,7 +129,8 @@ pub(super) async fn run(command: Eval) -> Result<(), Failed> {
             _ = terminate.recv() => {}
         }
     };
-    let outcome = measure(&database, &storage, &command.model, &dataset, stop).await;
+    let models = (&command.model, &command.cross_encoder);
+    let outcome = measure(&database, &storage, models, &dataset, stop).await;
     let stopped = database.stop().await;
     let report = outcome?;
     stopped?;
@@ -152,7 +155,7 @@ fn scratch_folder() -> std::io::Result<tempfile::TempDir> {
 async fn measure(
     database: &Database,
     storage: &StorageConfig,
-    model: &ModelConfig,
+    (model, cross_encoder): (&ModelConfig, &CrossEncoderConfig),
     dataset: &Dataset,
     stop: impl Future<Output = ()>,
 ) -> Result<Report, Failed> {
@@ -163,9 +166,12 @@ async fn measure(
         statement_timeout: Duration::from_secs(60),
     };
     let (store, _) = database.store(pool, Clock::Database).await?;
+    let cross = host::cross_encoding(storage, model, cross_encoder, progress()).await?;
     let embedder = host::embedder(storage, model, progress()).await?;
     // every question is asked once a stage: from a cache it would look faster than it is
-    let search = Search::new(embedder, Logger::root(Discard, slog::o!())).without_query_cache();
+    let search = Search::new(embedder, Logger::root(Discard, slog::o!()))
+        .without_query_cache()
+        .with_cross_encoding(cross);
     let bar = Bar::new("");
     let report = evaluate(&store, &search, dataset, writers, &bar, stop).await;
     bar.end();
@@ -189,16 +195,22 @@ fn table(report: &Report) -> String {
             text.push_str(&format!("{count} documents {what}\n"));
         }
     }
+    if let Some(cross_encoder) = &report.cross_encoder {
+        let fell_back: usize = report.stages.iter().filter_map(|stage| stage.fell_back).sum();
+        text.push_str(&format!(
+            "cross-encoder {cross_encoder}: for {fell_back} questions it was not in time\n"
+        ));
+    }
     let w = &report.write;
     text.push_str(&format!(
-        "writing a note: p50 {:.1} ms, p95 {:.1} ms\n\n{:<10} {:>8} {:>9} {:>10} {:>10} {:>7} {:>8} {:>8} {:>8}\n",
+        "writing a note: p50 {:.1} ms, p95 {:.1} ms\n\n{:<13} {:>8} {:>9} {:>10} {:>10} {:>7} {:>8} {:>8} {:>8}\n",
         w.p50_ms, w.p95_ms, "stage", "nDCG@10", "recall@5", "recall@10", "recall@50", "MRR@10",
         "p50 ms", "p95 ms", "p99 ms",
     ));
     for stage in &report.stages {
         let (q, l) = (&stage.quality, &stage.latency);
         text.push_str(&format!(
-            "{:<10} {:>8.3} {:>9.3} {:>10.3} {:>10.3} {:>7.3} {:>8.1} {:>8.1} {:>8.1}\n",
+            "{:<13} {:>8.3} {:>9.3} {:>10.3} {:>10.3} {:>7.3} {:>8.1} {:>8.1} {:>8.1}\n",
             stage.stage,
             q.ndcg,
             q.recall_5,

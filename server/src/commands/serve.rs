@@ -11,11 +11,14 @@ use crate::logging;
 use crate::mail::{MailError, Mailer};
 use crate::mcp::client::{Outbound, Upstreams};
 use crate::profile::{self, Saved};
+use crate::search::cross_encoder::CrossEncoding;
+use crate::search::embedder::Embedder;
 use crate::server::{self, AppParts, Running, ServerConfig, reachable};
 use crate::store::vault::Vault;
 use crate::store::{Store, accounts};
 use slog::{Logger, info, warn};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Who owns an organization that nobody asked for.
@@ -70,10 +73,13 @@ async fn serve(
         info!(log, "database"; "postgres" => versions.postgres, "pgvector" => versions.pgvector,
             "embedded" => database.is_embedded());
         let secret = host::key_secret(&store, &config.storage).await?;
+        let cross_encoding = cross_encoding(config, log).await?;
         let embedder = host::embedder(&config.storage, &config.model, progress()).await?;
         info!(log, "model"; "id" => embedder.model_id());
         let vault = host::vault(&store, &config.storage, log).await?;
-        let running = listen(config, &store, (secret, vault), embedder, mailer, log).await?;
+        let running =
+            listen(config, &store, (secret, vault), (embedder, cross_encoding), mailer, log)
+                .await?;
         first_run(config, database, &store, &running).await?;
         Ok::<_, Failed>(running)
     };
@@ -98,7 +104,7 @@ async fn listen(
     config: &Config,
     store: &Store,
     (secret, vault): (KeySecret, Vault),
-    embedder: std::sync::Arc<dyn crate::search::embedder::Embedder>,
+    (embedder, cross_encoding): (Arc<dyn Embedder>, Option<CrossEncoding>),
     mailer: Option<Mailer>,
     log: &Logger,
 ) -> Result<Running, Failed> {
@@ -110,6 +116,7 @@ async fn listen(
     let app = server::app(AppParts {
         store: store.clone(),
         embedder,
+        cross_encoding,
         key_secret: secret,
         limits,
         mcp_quotas: config.mcp_quotas,
@@ -136,6 +143,18 @@ async fn listen(
         log: log.clone(),
     };
     Ok(server::start(app, &server).await?)
+}
+
+/// The cross-encoder, if the operator has one. It must not use up the time that a request has.
+async fn cross_encoding(config: &Config, log: &Logger) -> Result<Option<CrossEncoding>, Failed> {
+    let (storage, model) = (&config.storage, &config.model);
+    let loaded = host::cross_encoding(storage, model, &config.cross_encoder, progress()).await?;
+    Ok(loaded.map(|mut cross| {
+        cross.deadline = cross.deadline.min(config.request_deadline / 2);
+        info!(log, "cross-encoder"; "id" => cross.encoder.model_id(),
+            "deadline_ms" => u64::try_from(cross.deadline.as_millis()).unwrap_or(u64::MAX));
+        cross
+    }))
 }
 
 /// Every connection is an open file, of which a process may have 1,024 on many systems until it asks

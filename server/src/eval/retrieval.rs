@@ -5,7 +5,7 @@ use super::metrics::{Latency, Quality};
 use crate::api::MAX_CONTENT;
 use crate::auth::{Caller, OrgRole, PrivateNotes, Scopes};
 use crate::error::{Error, Result};
-use crate::search::{Pipeline, Question, Search};
+use crate::search::{Found, Pipeline, Question, Search};
 use crate::store::ids::{KeyId, MemoryId};
 use crate::store::memory::{self, NewMemory, Visibility};
 use crate::store::search::{self, Filter};
@@ -36,6 +36,10 @@ pub struct Stage {
     pub quality: Quality,
     /// From the question's text to the notes, embedding included, one question after the other.
     pub latency: Latency,
+    /// Questions that were answered in the fused order, because the cross-encoder was not in time;
+    /// only of the stage that has one.
+    #[serde(rename = "fellBack", skip_serializing_if = "Option::is_none")]
+    pub fell_back: Option<usize>,
 }
 
 /// Everything that was measured.
@@ -48,6 +52,8 @@ pub struct Report {
     pub model: String,
     /// The reranker's, if there is one.
     pub sparse_model: Option<String>,
+    /// The cross-encoder's, if there is one.
+    pub cross_encoder: Option<String>,
     /// Documents that were written.
     pub documents: usize,
     /// Documents without any text, which cannot be notes.
@@ -129,15 +135,15 @@ async fn ask(
     caller: &Caller,
     text: &str,
     pipeline: Pipeline,
-) -> Result<(Vec<MemoryId>, Duration)> {
+) -> Result<(Found, Duration)> {
     let begun = Instant::now();
     let embedding = if pipeline.vectors() { search.embed_query(text).await? } else { None };
     let question =
         Question { text, filter: &Filter::default(), limit: DEPTH, min_score: 0.0, pipeline };
     let mut tx = store.begin(caller).await?;
-    let found = search.search(&mut tx, &question, embedding.as_deref()).await?;
+    let ranked = search.search(&mut tx, &question, embedding.as_deref()).await?;
     tx.commit().await?;
-    Ok((found.hits.into_iter().map(|hit| hit.memory.id).collect(), begun.elapsed()))
+    Ok((search.finish(ranked, text).await, begun.elapsed()))
 }
 
 /// Measures `search` on `dataset`, in an organization that is removed again, also after a failure.
@@ -193,12 +199,17 @@ async fn measure(
     search::refresh_statistics(store).await?;
 
     let mut stages = Vec::new();
+    let has_cross_encoder = search.cross_encoding().is_some();
     for pipeline in Pipeline::ALL {
+        if pipeline.cross_encodes() && !has_cross_encoder {
+            continue;
+        }
         watch.begin(&format!("Asking ({})", pipeline.as_str()), dataset.questions.len());
-        let (mut rankings, mut times) = (Vec::new(), Vec::new());
+        let (mut rankings, mut times, mut fell_back) = (Vec::new(), Vec::new(), 0);
         for question in &dataset.questions {
             let (found, time) = ask(store, search, caller, &question.text, pipeline).await?;
-            let found = found.iter().filter_map(|id| documents.get(id).cloned());
+            fell_back += usize::from(found.fell_back);
+            let found = found.hits.iter().filter_map(|hit| documents.get(&hit.memory.id).cloned());
             rankings.push(found.collect::<Vec<String>>());
             times.push(time);
             watch.step();
@@ -208,12 +219,14 @@ async fn measure(
             stage: pipeline.as_str(),
             quality: Quality::of(rankings.iter().map(Vec::as_slice).zip(judged)),
             latency: Latency::of(times),
+            fell_back: pipeline.cross_encodes().then_some(fell_back),
         });
     }
     Ok(Report {
         dataset: dataset.name.clone(),
         model: search.embedder().model_id().to_owned(),
         sparse_model: search.embedder().sparse_model_id().map(str::to_owned),
+        cross_encoder: search.cross_encoding().map(|cross| cross.encoder.model_id().to_owned()),
         documents: documents.len(),
         left_out: dataset.documents.len() - contents.len(),
         shortened: contents.iter().filter(|(_, c)| shortened(c).len() < c.len()).count(),

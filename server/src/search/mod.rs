@@ -1,9 +1,14 @@
 //! Search over the team's memory: words and vectors, fused and reranked; and the embedding of what
 //! is written.
+//!
+//! [`Search::embed_query`] comes before the transaction, [`Search::search`] reads in it, and
+//! [`Search::finish`] makes the answer after it.
 
 mod backfill;
 mod cache;
+pub mod cross_encoder;
 pub mod embedder;
+mod finish;
 mod fusion;
 mod highlight;
 pub mod messages;
@@ -12,6 +17,7 @@ pub mod reembed;
 pub mod statistics;
 
 pub use backfill::Backfill;
+pub use finish::Ranked;
 pub use highlight::{Highlight, MAX_HIGHLIGHTS};
 pub use pipeline::Pipeline;
 
@@ -22,6 +28,7 @@ use crate::store::models::{self, Models};
 use crate::store::search::{self as store, EXACT_BELOW, Filter, Reference};
 use crate::store::{Store, Tx};
 use cache::QueryCache;
+use cross_encoder::CrossEncoding;
 use embedder::{EmbedError, Embedder, NoteEmbedding, QueryEmbedding};
 use futures::{StreamExt, stream};
 use slog::Logger;
@@ -71,6 +78,8 @@ pub struct Found {
     pub hits: Vec<Hit>,
     /// The model was not available: found by words alone.
     pub degraded: bool,
+    /// There is a cross-encoder, and it did not answer in time: this is the fused order.
+    pub fell_back: bool,
 }
 
 /// The search engine of one server.
@@ -78,6 +87,7 @@ pub struct Found {
 pub struct Search {
     embedder: Arc<dyn Embedder>,
     queries: Arc<QueryCache>,
+    cross: Option<CrossEncoding>,
     backfill: Backfill,
     /// Whether the database was searched with this server's model when somebody looked last.
     is_active: Arc<AtomicBool>,
@@ -111,7 +121,12 @@ impl Search {
     pub fn new(embedder: Arc<dyn Embedder>, log: Logger) -> Self {
         let queries = Arc::new(QueryCache::new(cache::CAPACITY));
         let is_active = Arc::new(AtomicBool::new(true));
-        Search { embedder, queries, backfill: Backfill::default(), is_active, log }
+        Search { embedder, queries, cross: None, backfill: Backfill::default(), is_active, log }
+    }
+
+    /// The same, the best notes put in order by this cross-encoder, if there is one.
+    pub fn with_cross_encoding(self, cross: Option<CrossEncoding>) -> Self {
+        Search { cross, ..self }
     }
 
     /// The same, embedding every question anew.
@@ -157,6 +172,11 @@ impl Search {
     /// The embedder.
     pub fn embedder(&self) -> &Arc<dyn Embedder> {
         &self.embedder
+    }
+
+    /// The cross-encoder, if there is one.
+    pub fn cross_encoding(&self) -> Option<&CrossEncoding> {
+        self.cross.as_ref()
     }
 
     /// What catches up with notes that were written without vectors.
@@ -228,14 +248,15 @@ impl Search {
         }
     }
 
-    /// The best notes for the question among those that the transaction's caller can see.
+    /// The best notes for the question among those that the transaction's caller can see; to be
+    /// given to [`Search::finish`].
     pub async fn search(
         &self,
         tx: &mut Tx,
         question: &Question<'_>,
         embedding: Option<&QueryEmbedding>,
-    ) -> Result<Found> {
-        let Question { text, filter, pipeline, .. } = *question;
+    ) -> Result<Ranked> {
+        let Question { text, filter, limit, min_score, pipeline } = *question;
         let embedding = embedding.filter(|_| pipeline.vectors());
         let by_words = match pipeline.words() {
             true => self.by_words(tx, text, filter).await?,
@@ -260,7 +281,7 @@ impl Search {
         let mut ids: Vec<MemoryId> = by_words.into_iter().map(|(id, _)| id).collect();
         ids.extend(by_vector.into_iter().filter(|id| !words.contains_key(id)));
         if ids.is_empty() {
-            return Ok(Found { hits: Vec::new(), degraded });
+            return Ok(Ranked { candidates: Vec::new(), limit, pipeline, degraded });
         }
         let sparse = embedding.and_then(|e| e.sparse.as_ref()).filter(|_| pipeline.expansions());
         let reference = embedding.map(|e| Reference {
@@ -278,28 +299,18 @@ impl Search {
                 expansion: c.expansion,
             })
             .collect::<Vec<_>>();
-        let mut hits = candidates
+        let mut candidates = candidates
             .into_iter()
             .zip(fusion::fuse(&parts, query_expansion))
-            .filter(|(_, score)| *score >= question.min_score)
+            .filter(|(_, score)| *score >= min_score)
             .collect::<Vec<_>>();
-        hits.sort_by(|(a, a_score), (b, b_score)| {
+        candidates.sort_by(|(a, a_score), (b, b_score)| {
             b_score
                 .total_cmp(a_score)
                 .then_with(|| b.memory.created_at.cmp(&a.memory.created_at))
                 .then_with(|| b.memory.id.cmp(&a.memory.id))
         });
-        hits.truncate(question.limit);
-        let wanted = highlight::Words::of(text);
-        let hits = hits
-            .into_iter()
-            .map(|(candidate, score)| Hit {
-                highlights: wanted.highlight(&candidate.memory.content, candidate.passage),
-                memory: candidate.memory,
-                score,
-            })
-            .collect();
-        Ok(Found { hits, degraded })
+        Ok(Ranked { candidates, limit, pipeline, degraded })
     }
 
     /// Candidates by their words; literally, where the dictionary knows none of them.

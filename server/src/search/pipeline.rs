@@ -11,14 +11,21 @@ pub enum Pipeline {
     /// Both, their scores fused.
     Fused,
     /// Both, fused with the overlap of the expansions.
-    #[default]
     Reranked,
+    /// The same, its best notes in the order of the cross-encoder; where there is none, the same.
+    #[default]
+    CrossEncoded,
 }
 
 impl Pipeline {
     /// Every way, from the shortest to the whole.
-    pub const ALL: [Pipeline; 4] =
-        [Pipeline::Lexical, Pipeline::Vector, Pipeline::Fused, Pipeline::Reranked];
+    pub const ALL: [Pipeline; 5] = [
+        Pipeline::Lexical,
+        Pipeline::Vector,
+        Pipeline::Fused,
+        Pipeline::Reranked,
+        Pipeline::CrossEncoded,
+    ];
 
     /// One word.
     pub fn as_str(self) -> &'static str {
@@ -27,6 +34,7 @@ impl Pipeline {
             Pipeline::Vector => "vector",
             Pipeline::Fused => "fused",
             Pipeline::Reranked => "reranked",
+            Pipeline::CrossEncoded => "cross-encoded",
         }
     }
 
@@ -42,6 +50,11 @@ impl Pipeline {
 
     /// Whether expansions count.
     pub(super) fn expansions(self) -> bool {
-        self == Pipeline::Reranked
+        matches!(self, Pipeline::Reranked | Pipeline::CrossEncoded)
+    }
+
+    /// Whether it ends with the cross-encoder, if there is one.
+    pub fn cross_encodes(self) -> bool {
+        self == Pipeline::CrossEncoded
     }
 }

@@ -55,7 +55,7 @@ impl Models {
 
 /// One model's folder.
 #[derive(Debug, Clone)]
-pub(super) struct ModelFolder {
+pub(in crate::search) struct ModelFolder {
     dir: PathBuf,
     id: String,
     checksum: [u8; 32],
@@ -64,7 +64,11 @@ pub(super) struct ModelFolder {
 impl ModelFolder {
     const MODEL: &str = "model.onnx";
 
-    fn open(dir: PathBuf, name: Option<&str>) -> Result<Self, EmbedError> {
+    /// The model in `dir`, called `name` or else what [`given_name`] says.
+    ///
+    /// # Errors
+    /// [`EmbedError::Unavailable`] when there is none, or nothing names it.
+    pub(in crate::search) fn open(dir: PathBuf, name: Option<&str>) -> Result<Self, EmbedError> {
         let model = read(&dir, Self::MODEL)?;
         let name = match name {
             Some(name) => name.to_owned(),
@@ -77,7 +81,7 @@ impl ModelFolder {
     }
 
     /// `name/precision/checksum`.
-    pub(super) fn id(&self) -> &str {
+    pub(in crate::search) fn id(&self) -> &str {
         &self.id
     }
 
@@ -86,7 +90,7 @@ impl ModelFolder {
     /// # Errors
     /// [`EmbedError::Unavailable`] when the file cannot be read, or is no longer the one that
     /// [`ModelFolder::id`] names: a thread that reloads must not mix two models' vectors.
-    pub(super) fn model(&self) -> Result<Vec<u8>, EmbedError> {
+    pub(in crate::search) fn model(&self) -> Result<Vec<u8>, EmbedError> {
         let model = read(&self.dir, Self::MODEL)?;
         if <[u8; 32]>::from(Sha256::digest(&model)) != self.checksum {
             return Err(EmbedError::Unavailable(format!(
@@ -98,17 +102,17 @@ impl ModelFolder {
     }
 
     /// The bytes of a file beside the model.
-    pub(super) fn file(&self, name: &str) -> Result<Vec<u8>, EmbedError> {
+    pub(in crate::search) fn file(&self, name: &str) -> Result<Vec<u8>, EmbedError> {
         read(&self.dir, name)
     }
 
     /// Whether there is such a file.
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(in crate::search) fn has(&self, name: &str) -> bool {
         self.dir.join(name).is_file()
     }
 
     /// The error that says what is wrong with this model.
-    pub(super) fn unusable(&self, what: impl std::fmt::Display) -> EmbedError {
+    pub(in crate::search) fn unusable(&self, what: impl std::fmt::Display) -> EmbedError {
         EmbedError::Unavailable(format!(
             "the model in {} cannot be used: {what}",
             self.dir.display()

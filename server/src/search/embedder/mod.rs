@@ -10,13 +10,13 @@
 
 mod dense;
 mod engine;
-mod folder;
+pub(super) mod folder;
 mod local;
 mod none;
 mod passages;
 mod pool;
 mod queue;
-mod runtime;
+pub(super) mod runtime;
 mod splade;
 mod vectors;
 

@@ -5,7 +5,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use ort::environment::Environment;
+use ort::{
+    environment::Environment,
+    session::{Session, builder::GraphOptimizationLevel},
+};
 
 use super::EmbedError;
 
@@ -16,7 +19,7 @@ use super::EmbedError;
 /// # Errors
 /// [`EmbedError::Unavailable`] when the file is missing, is not ONNX Runtime or is too old. A later
 /// call may then succeed with another path.
-pub(super) fn environment(library: &Path) -> Result<Environment, EmbedError> {
+pub(in crate::search) fn environment(library: &Path) -> Result<Environment, EmbedError> {
     // Kept for ever: `ort` refuses to create a second environment even after the first is gone.
     static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
     let mut current = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -39,4 +42,13 @@ pub(super) fn environment(library: &Path) -> Result<Environment, EmbedError> {
         .build()
         .map_err(|error| refused(&error))?;
     Ok(current.insert(environment).clone())
+}
+
+/// A session on one thread that does not spin.
+pub(in crate::search) fn session(environment: &Environment, model: &[u8]) -> ort::Result<Session> {
+    Session::builder(environment)?
+        .with_optimization_level(GraphOptimizationLevel::Level3)?
+        .with_intra_threads(1)?
+        .with_intra_op_spinning(false)?
+        .commit_from_memory(model)
 }

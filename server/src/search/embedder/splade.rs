@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use ort::{
-    environment::Environment,
-    session::{Session, builder::GraphOptimizationLevel},
-    value::Value,
-};
+use ort::{environment::Environment, session::Session, value::Value};
 use tokenizers::{Tokenizer, TruncationParams};
 
-use super::{EmbedError, dense::MAX_SEQUENCE, folder::ModelFolder, vectors::Sparse};
+use super::{
+    EmbedError, dense::MAX_SEQUENCE, folder::ModelFolder, runtime::session, vectors::Sparse,
+};
 
 /// Weights below this are noise of the quantisation.
 const SMALLEST_WEIGHT: f32 = 1e-3;
@@ -81,13 +79,4 @@ impl SpladeModel {
         let heavy = (0..).zip(weights).filter(|(_, weight)| **weight > SMALLEST_WEIGHT);
         Ok(Sparse::new(heavy.map(|(id, weight)| (id, *weight)).collect()))
     }
-}
-
-/// A session on one thread that does not spin.
-fn session(environment: &Environment, model: &[u8]) -> ort::Result<Session> {
-    Session::builder(environment)?
-        .with_optimization_level(GraphOptimizationLevel::Level3)?
-        .with_intra_threads(1)?
-        .with_intra_op_spinning(false)?
-        .commit_from_memory(model)
 }

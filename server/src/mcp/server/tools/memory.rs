@@ -158,7 +158,8 @@ pub async fn search(
         engine.search(&mut tx, &question, embedding.as_deref()).await
     }
     .await;
-    let found = end(tx, outcome)?;
+    let ranked = end(tx, outcome)?;
+    let found = engine.finish(ranked, query).await;
     let notes = found.hits.into_iter().map(|hit| Note::of(hit.memory, Some(hit.score))).collect();
     Ok((notes, found.degraded))
 }
