@@ -115,20 +115,18 @@ pub struct Turn {
 /// see them; by session, in the order in which they were said.
 pub async fn around(tx: &mut Tx, places: &[&Place], turns: i64) -> Result<Vec<Turn>> {
     let caller = tx.caller().clone();
-    let sessions: Vec<&str> = places.iter().map(|p| p.session_id.as_str()).collect();
-    let numbers: Vec<i64> = places.iter().map(|p| p.seq).collect();
+    // Every place by itself: were the neighbours counted out in SQL, the planner would expect so many
+    // that it read all messages instead.
+    let (sessions, numbers): (Vec<&str>, Vec<i64>) = places
+        .iter()
+        .flat_map(|p| (-turns..=turns).map(|d| (p.session_id.as_str(), p.seq + d)))
+        .unzip();
     // Raw SQL: pairs of columns, which Diesel has no word for
-    let wanted = sql::<Bool>(
-        "(messages.session_id, messages.seq) IN (SELECT p.session_id, p.seq + d FROM unnest(",
-    )
-    .bind::<Array<Text>, _>(sessions)
-    .sql(", ")
-    .bind::<Array<BigInt>, _>(numbers)
-    .sql(") AS p(session_id, seq), generate_series(")
-    .bind::<BigInt, _>(-turns)
-    .sql(", ")
-    .bind::<BigInt, _>(turns)
-    .sql(") AS d)");
+    let wanted = sql::<Bool>("(messages.session_id, messages.seq) IN (SELECT * FROM unnest(")
+        .bind::<Array<Text>, _>(sessions)
+        .sql(", ")
+        .bind::<Array<BigInt>, _>(numbers)
+        .sql("))");
     let rows: Vec<(Message, i64, Option<String>)> = messages::table
         .filter(visibility::message(&caller))
         .filter(wanted)
