@@ -50,3 +50,44 @@ impl Caller {
         Err(Error::forbidden(format!("this key lacks the scope `{}`", scope.as_str())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(scopes: &[Scope], private_notes: PrivateNotes) -> Caller {
+        Caller {
+            key_id: KeyId::generate(),
+            user_id: UserId::generate(),
+            org_id: OrgId::generate(),
+            role: OrgRole::Owner,
+            scopes: Scopes::stored(scopes.iter().map(|s| s.as_str().to_owned()).collect()),
+            private_notes,
+            on_behalf: false,
+        }
+    }
+
+    #[test]
+    fn private_notes_are_read_as_the_user_and_as_nobody_when_they_are_closed() {
+        let open = caller(&[], PrivateNotes::Open);
+        assert_eq!(open.private_reader(), open.user_id.as_str());
+        assert_eq!(caller(&[], PrivateNotes::Closed).private_reader(), "");
+    }
+
+    #[test]
+    fn what_the_key_has_no_scope_for_is_forbidden_and_says_which_is_lacking() {
+        for own in Scope::ALL {
+            let caller = caller(&[*own], PrivateNotes::Open);
+            for wanted in Scope::ALL {
+                match caller.require(*wanted) {
+                    Ok(()) => assert_eq!(own, wanted),
+                    Err(Error::Forbidden(message)) => {
+                        assert_ne!(own, wanted);
+                        assert!(message.contains(&format!("`{}`", wanted.as_str())), "{message}");
+                    }
+                    Err(other) => panic!("{other}"),
+                }
+            }
+        }
+    }
+}

@@ -86,7 +86,7 @@ mod tests {
         assert_ne!(token.expose(), InvitationToken::of(&b, &one).expose());
         assert_ne!(token.expose(), InvitationToken::of(&a, &other).expose());
         assert_ne!(token.digest(&a), token.digest(&b));
-        assert_eq!(token.expose().len(), 47);
+        assert_eq!((token.expose().len(), TOKEN_LENGTH), (47, 47));
         let parsed = InvitationToken::parse(token.expose()).expect("parses");
         assert_eq!(parsed.digest(&a), token.digest(&a));
     }
@@ -98,7 +98,32 @@ mod tests {
         assert_eq!(format!("{token:?}"), "InvitationToken(…)");
     }
 
+    /// Letters are mailed and digests are stored: another release must make the same of them.
+    #[test]
+    fn a_token_and_its_digest_are_what_earlier_releases_made_of_the_same_nonce() {
+        let secret = KeySecret::derive(b"operator's secret");
+        let token = InvitationToken::of(&secret, &[7; 32]);
+        assert_eq!(token.expose(), "inv_4hsG12ebzt3JRk8V2KUlXjjFZ1i8y5C2KQIXypXOuvc");
+        let digest: String = token.digest(&secret).iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(digest, "57e9a1b8ed6628f8300255132b22f4eb55c7c34efbf496049d3dc177a2318930");
+    }
+
     proptest! {
+        #[test]
+        fn only_the_prefix_and_43_letters_and_digits_parse(
+            prefix in prop_oneof![4 => Just("inv_"), 1 => Just(""), 1 => Just("INV_"), 1 => Just("inv")],
+            digits in prop_oneof!["[0-9A-Za-z]{42,44}", "[0-9A-Za-z_]{43}", ".{41,43}"],
+        ) {
+            let formed = prefix == "inv_"
+                && digits.chars().count() == 43
+                && digits.chars().all(|c| c.is_ascii_alphanumeric());
+            let parsed = InvitationToken::parse(&format!("{prefix}{digits}"));
+            prop_assert_eq!(parsed.is_ok(), formed);
+            if let Ok(token) = parsed {
+                prop_assert_eq!(token.expose(), format!("{prefix}{digits}"));
+            }
+        }
+
         #[test]
         fn nothing_else_parses_or_panics(text in ".{0,60}") {
             prop_assert!(InvitationToken::parse(&text).is_err());

@@ -157,6 +157,44 @@ mod tests {
     fn debug_output_does_not_contain_the_key() {
         let key = ApiKey::generate().expect("randomness");
         assert!(!format!("{key:?}").contains(&key.expose()[..DISPLAY_LENGTH + 1]));
+        assert_eq!(format!("{:?}", KeySecret::derive(b"secret")), "KeySecret(…)");
+    }
+
+    #[test]
+    fn the_prefix_and_four_characters_may_be_shown_again() {
+        let key = ApiKey::generate().expect("randomness");
+        assert_eq!(key.display_prefix(), &key.expose()[..12]);
+        assert_eq!(format!("{key:?}"), format!("ApiKey({}…)", key.display_prefix()));
+    }
+
+    #[test]
+    fn no_two_generated_keys_are_alike() {
+        let keys: std::collections::BTreeSet<_> = (0..1_000)
+            .map(|_| ApiKey::generate().expect("randomness").expose().to_owned())
+            .collect();
+        assert_eq!(keys.len(), 1_000);
+    }
+
+    /// Keys are held by clients and digests by databases: another release must know them again.
+    #[test]
+    fn form_and_digests_of_a_key_are_what_they_were_in_earlier_releases() {
+        let random: [u8; 32] = std::array::from_fn(|i| i as u8);
+        let digits = base62(&random, RANDOM_DIGITS);
+        assert_eq!(digits, "003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf");
+        let body = format!("{PREFIX}{digits}");
+        assert_eq!(checksum(&body), "2L6EQX");
+        let key = ApiKey::parse(&format!("{body}2L6EQX")).expect("parses");
+
+        let hex = |digest: [u8; 32]| digest.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let secret = KeySecret::derive(b"operator's secret");
+        assert_eq!(
+            hex(secret.digest(&key)),
+            "efe3e548a35125fda651aeb238cc2000c0cc9772456a1c3cfb4e3208134c936a"
+        );
+        assert_eq!(
+            hex(secret.fingerprint()),
+            "497c0bce92e2aec6fd1cf77a1a0098c094aec4f37a7a3569912f20c3251152da"
+        );
     }
 
     #[test]
@@ -176,6 +214,30 @@ mod tests {
             text.replace_range(at..=at, &replacement);
             prop_assume!(text != key.expose());
             prop_assert!(ApiKey::parse(&text).is_err());
+        }
+
+        #[test]
+        fn the_digits_say_the_number_most_significant_first(number: u128) {
+            // 22 digits hold 128 bits
+            let digits = base62(&number.to_be_bytes(), 22);
+            let said = digits.bytes().fold(0u128, |said, digit| {
+                let value = BASE62.iter().position(|d| *d == digit).expect("a digit");
+                said * 62 + value as u128
+            });
+            prop_assert_eq!(said, number);
+        }
+
+        #[test]
+        fn a_right_checksum_makes_no_key_of_what_has_not_its_form(
+            prefix in prop_oneof![4 => Just("sk_live_"), 1 => Just(""), 1 => Just("sk_test_")],
+            digits in prop_oneof!["[0-9A-Za-z]{42,44}", "[0-9A-Za-z_]{43}", ".{0,51}"],
+        ) {
+            let formed = prefix == "sk_live_"
+                && digits.chars().count() == 43
+                && digits.chars().all(|c| c.is_ascii_alphanumeric());
+            let body = format!("{prefix}{digits}");
+            let text = format!("{body}{}", checksum(&body));
+            prop_assert_eq!(ApiKey::parse(&text).is_ok(), formed);
         }
 
         #[test]

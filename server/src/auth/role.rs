@@ -79,3 +79,33 @@ impl SpaceRole {
         matches!(self, SpaceRole::Owner | SpaceRole::Editor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_a_space_all_but_viewers_write_and_owners_and_editors_edit() {
+        for (role, writes, edits) in [
+            (SpaceRole::Owner, true, true),
+            (SpaceRole::Editor, true, true),
+            (SpaceRole::Member, true, false),
+            (SpaceRole::Viewer, false, false),
+        ] {
+            assert_eq!((role.may_write(), role.may_edit()), (writes, edits), "{role}");
+        }
+    }
+
+    #[test]
+    fn a_role_is_read_as_it_is_spelled_and_an_unknown_one_is_a_defect() {
+        for role in [OrgRole::Owner, OrgRole::Admin, OrgRole::Member] {
+            assert_eq!(role.to_string().parse::<OrgRole>().expect("a role"), role);
+        }
+        for role in [SpaceRole::Owner, SpaceRole::Editor, SpaceRole::Member, SpaceRole::Viewer] {
+            assert_eq!(role.to_string().parse::<SpaceRole>().expect("a role"), role);
+        }
+        for text in ["", "owner", "VIEWER", "OWNER "] {
+            assert!(matches!(text.parse::<OrgRole>(), Err(Error::Internal(_))), "{text}");
+        }
+    }
+}

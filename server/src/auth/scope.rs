@@ -156,6 +156,37 @@ mod tests {
     }
 
     #[test]
+    fn a_scope_by_name_allows_itself_and_nothing_else() {
+        for own in Scope::ALL {
+            let scopes = Scopes::parse(&[own.as_str().to_owned()]).expect("known");
+            for wanted in Scope::ALL {
+                assert_eq!(scopes.allow(*wanted), own == wanted, "{own:?} {wanted:?}");
+            }
+        }
+        let unknown = Scopes::stored(vec!["spaces:paint".to_owned()]);
+        assert!(Scope::ALL.iter().all(|wanted| !unknown.allow(*wanted)));
+        assert!(Scope::ALL.iter().all(|wanted| !Scopes::stored(Vec::new()).allow(*wanted)));
+    }
+
+    #[test]
+    fn the_list_is_closed_and_every_name_on_it_is_another() {
+        let names: std::collections::BTreeSet<_> = Scope::ALL.iter().map(|s| s.as_str()).collect();
+        assert_eq!(names.len(), Scope::ALL.len());
+        assert!(names.into_iter().chain(["*"]).all(is_known));
+        for name in ["", "**", "spaces:*", "Spaces:read", "spaces:read ", "spaces", "memory:reed"] {
+            assert!(!is_known(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_names_are_those_that_were_minted() {
+        let names = ["memory:read".to_owned(), "*".to_owned()];
+        assert_eq!(Scopes::parse(&names).expect("known").names(), names);
+        assert_eq!(Scopes::stored(names.to_vec()).names(), names);
+        assert_eq!(Scopes::all_rest().names(), ["*"]);
+    }
+
+    #[test]
     fn a_key_hands_on_what_it_has_and_the_star_everything() {
         let names = |list: &[&str]| list.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
         let all: Vec<&str> = Scope::ALL.iter().map(|s| s.as_str()).chain([ALL_REST]).collect();

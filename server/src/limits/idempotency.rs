@@ -241,3 +241,55 @@ impl First {
         Ok(answer.shown)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::{OrgRole, PrivateNotes, Scopes};
+    use crate::store::ids::{KeyId, OrgId, UserId};
+    use std::collections::BTreeSet;
+
+    fn caller(key_id: &KeyId) -> Caller {
+        Caller {
+            key_id: key_id.clone(),
+            user_id: UserId::generate(),
+            org_id: OrgId::generate(),
+            role: OrgRole::Member,
+            scopes: Scopes::all_rest(),
+            private_notes: PrivateNotes::Open,
+            on_behalf: false,
+        }
+    }
+
+    fn digest(key_id: &KeyId, [method, path, key]: [&str; 3], body: u8) -> Option<[u8; 32]> {
+        let (method, path, key) = (method.to_owned(), path.to_owned(), key.to_owned());
+        let claimed = Some(Claimed { method, path, key, digest: [body; 32] });
+        Paused { caller: caller(key_id), claimed }.digest()
+    }
+
+    #[test]
+    fn a_waiting_request_is_one_with_its_repetition_and_with_no_other() {
+        let (own, foreign) = (KeyId::generate(), KeyId::generate());
+        let request = ["POST", "/a", "k"];
+        assert!(digest(&own, request, 1).is_some());
+        assert_eq!(digest(&own, request, 1), digest(&own, request, 1));
+        let others = BTreeSet::from([
+            digest(&own, request, 1),
+            digest(&foreign, request, 1),
+            digest(&own, ["PUT", "/a", "k"], 1),
+            digest(&own, ["POST", "/b", "k"], 1),
+            digest(&own, ["POST", "/a", "l"], 1),
+            digest(&own, request, 2),
+            // nor do the parts run into each other
+            digest(&own, ["POST", "/ak", ""], 1),
+            digest(&own, ["POST/", "a", "k"], 1),
+        ]);
+        assert_eq!(others.len(), 8);
+    }
+
+    #[test]
+    fn a_waiting_request_without_a_key_is_like_no_other() {
+        let paused = Paused { caller: caller(&KeyId::generate()), claimed: None };
+        assert_eq!(paused.digest(), None);
+    }
+}

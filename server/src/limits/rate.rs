@@ -204,3 +204,185 @@ fn announce(outcome: &Outcome, limit: u32) {
         scope::set_header(HeaderName::from_static(name), HeaderValue::from(number));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::OrgRole;
+    use crate::http::scope::Scope;
+    use crate::store::ids::{KeyId, OrgId, UserId};
+    use chrono::{DateTime, TimeDelta};
+    use proptest::prelude::*;
+
+    fn key() -> ApiKey {
+        ApiKey::generate().expect("randomness")
+    }
+
+    fn headers(list: &[(&'static str, String)]) -> HeaderMap {
+        let value = |text: &String| HeaderValue::from_bytes(text.as_bytes()).expect("a value");
+        list.iter().map(|(name, text)| (HeaderName::from_static(name), value(text))).collect()
+    }
+
+    fn refused(result: Result<ApiKey>) -> String {
+        match result {
+            Err(Error::Unauthenticated(message)) => message.into_owned(),
+            Err(other) => panic!("{other}"),
+            Ok(_) => panic!("accepted"),
+        }
+    }
+
+    /// Of a valid key, `left` milliseconds before the next place is free.
+    fn outcome(allowed: bool, remaining: Option<i32>, left: Option<i64>) -> Outcome {
+        let at = DateTime::from_timestamp(1_767_225_600, 0).expect("a moment");
+        Outcome {
+            key_id: Some(KeyId::generate()),
+            user_id: Some(UserId::generate()),
+            org_id: Some(OrgId::generate()),
+            role: Some("ADMIN".to_owned()),
+            scopes: Some(vec!["memory:read".to_owned()]),
+            allowed,
+            remaining,
+            reset_at: left.map(|left| at + TimeDelta::milliseconds(left)),
+            at,
+        }
+    }
+
+    #[test]
+    fn reads_and_writes_are_counted_under_the_names_that_the_database_knows() {
+        assert_eq!([Bucket::Read, Bucket::Write].map(Bucket::as_str), ["read", "write"]);
+    }
+
+    #[test]
+    fn a_key_is_a_bearer_token_and_who_sends_another_is_told_what_is_wrong() {
+        let key = key();
+        let key = key.expose();
+        for text in [format!("Bearer {key}"), format!("bEARER   {key} ")] {
+            let headers = headers(&[("authorization", text)]);
+            assert_eq!(bearer(&headers).expect("a key").expose(), key);
+        }
+        assert!(refused(bearer(&HeaderMap::new())).starts_with("send an API key"));
+        for text in [key.to_owned(), "Bearer".to_owned(), format!("Basic {key}"), "ü".to_owned()] {
+            let headers = headers(&[("authorization", text)]);
+            assert!(refused(bearer(&headers)).contains("must read `Bearer"), "{headers:?}");
+        }
+        for text in [format!("Bearer {key}0"), "Bearer ".to_owned(), format!("Bearer {key} {key}")]
+        {
+            assert_eq!(refused(bearer(&headers(&[("authorization", text)]))), FOREIGN);
+        }
+    }
+
+    #[tokio::test]
+    async fn one_dialect_alone_has_a_second_header_and_a_bearer_token_goes_before_it() {
+        let (first, second) = (key(), key());
+        let bearer = ("authorization", format!("Bearer {}", first.expose()));
+        let basic = ("authorization", "Basic cHJveHk6cHJveHk=".to_owned());
+        let other = ("x-api-key", format!(" {} ", second.expose()));
+        let wrong = ("x-api-key", "sk_live_x".to_owned());
+        let presented = async |dialect, list: &[(&'static str, String)]| {
+            let headers = headers(list);
+            scope::enter(Scope::new(String::new(), dialect), async { presented_key(&headers) })
+                .await
+                .map(|key| key.expose().to_owned())
+                .map_err(|error| error.to_string())
+        };
+        for dialect in [Dialect::Switchy, Dialect::SaveSession, Dialect::JsonRpc] {
+            let with_both = presented(dialect, &[bearer.clone(), other.clone()]).await;
+            assert_eq!(with_both.as_deref(), Ok(first.expose()), "{dialect:?}");
+            let without = presented(dialect, &[]).await;
+            assert!(without.is_err_and(|message| message.starts_with("send an API key")));
+            for list in [vec![other.clone()], vec![basic.clone(), other.clone()]] {
+                let second_alone = presented(dialect, &list).await;
+                if dialect == Dialect::SaveSession {
+                    assert_eq!(second_alone.as_deref(), Ok(second.expose()));
+                } else {
+                    assert!(second_alone.is_err_and(|message| message != FOREIGN), "{dialect:?}");
+                }
+            }
+        }
+        let foreign = presented(Dialect::SaveSession, &[wrong]).await;
+        assert_eq!(foreign, Err(FOREIGN.to_owned()));
+    }
+
+    #[test]
+    fn the_digest_is_that_of_the_key_and_none_where_there_is_no_key() {
+        let (secret, key) = (KeySecret::derive(b"a"), key());
+        let with = headers(&[("authorization", format!("Bearer {}", key.expose()))]);
+        assert_eq!(digest(&secret, &with), Some(secret.digest(&key)));
+        assert_eq!(digest(&secret, &headers(&[("authorization", "Bearer x".into())])), None);
+        assert_eq!(digest(&secret, &HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_caller_is_exactly_whom_the_database_names() {
+        let found = outcome(true, None, None);
+        let caller = caller(&found).expect("a known role").expect("a caller");
+        assert_eq!(Some(caller.key_id), found.key_id);
+        assert_eq!(Some(caller.user_id), found.user_id);
+        assert_eq!(Some(caller.org_id), found.org_id);
+        assert_eq!(caller.role, OrgRole::Admin);
+        assert_eq!(Some(caller.scopes.names().to_vec()), found.scopes);
+        assert_eq!(caller.private_notes, PrivateNotes::Open);
+        assert!(!caller.on_behalf);
+    }
+
+    #[test]
+    fn whom_the_database_names_in_part_is_no_caller() {
+        let without: [fn(&mut Outcome); 5] = [
+            |outcome| outcome.key_id = None,
+            |outcome| outcome.user_id = None,
+            |outcome| outcome.org_id = None,
+            |outcome| outcome.role = None,
+            |outcome| outcome.scopes = None,
+        ];
+        for take in without {
+            let mut found = outcome(true, None, None);
+            take(&mut found);
+            assert!(caller(&found).expect("no defect").is_none());
+        }
+        let unknown = Outcome { role: Some("KING".into()), ..outcome(true, None, None) };
+        assert!(matches!(caller(&unknown), Err(Error::Internal(_))));
+    }
+
+    #[test]
+    fn what_is_allowed_passes_and_what_is_not_is_told_the_limit_and_when() {
+        check(&outcome(true, Some(0), Some(60_000)), 5).expect("allowed");
+        for (left, seconds) in [(Some(59_001), 60), (Some(0), 1), (Some(-5_000), 1), (None, 1)] {
+            let found = outcome(false, Some(0), left);
+            let Err(Error::RateLimited { limit, reset_at, retry_after }) = check(&found, 5) else {
+                panic!("allowed");
+            };
+            assert_eq!((limit, retry_after), (5, seconds));
+            assert_eq!(reset_at, found.reset_at.unwrap_or(found.at));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_tells_limit_rest_and_reset_unless_there_is_no_limit() {
+        let told = async |found: Outcome| {
+            let scope = Scope::new(String::new(), Dialect::Switchy);
+            let headers = scope::enter(scope, async {
+                announce(&found, 5);
+                scope::take_headers()
+            });
+            headers.await
+        };
+        let headers = told(outcome(true, Some(3), Some(12_345))).await;
+        let number = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        assert_eq!(
+            ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"].map(number),
+            [Some("5"), Some("3"), Some("13")]
+        );
+        assert!(told(outcome(true, None, Some(12_345))).await.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn who_waits_as_long_as_told_is_not_too_early_and_waits_no_second_in_vain(
+            left in prop_oneof![-5_000i64..200_000, (-3i64..200).prop_map(|s| s * 1_000)],
+        ) {
+            let told = i64::from(seconds_until_reset(&outcome(false, Some(0), Some(left))));
+            prop_assert!(told * 1_000 >= left);
+            prop_assert!(told == 0 || (told - 1) * 1_000 < left);
+        }
+    }
+}
