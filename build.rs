@@ -20,11 +20,11 @@ use serde_json::Value;
 const SPEC: &str = "spec/openapi-3.0.json";
 
 /// Keywords that the server enforces, and that the generated types need not repeat.
-const CONSTRAINTS: [&str; 6] =
-    ["pattern", "minLength", "maxLength", "maxItems", "minimum", "maximum"];
+const CONSTRAINTS: [&str; 7] =
+    ["pattern", "minLength", "maxLength", "maxItems", "maxProperties", "minimum", "maximum"];
 
 /// Schemas with a type written by hand in `client/`: where it lives.
-const BY_HAND: [(&str, &str); 13] = [
+const BY_HAND: [(&str, &str); 14] = [
     ("ErrorEnvelope", "crate::envelope::ErrorEnvelope"),
     ("ErrorBody", "crate::envelope::ErrorBody"),
     ("ErrorDetails", "crate::envelope::ErrorDetails"),
@@ -36,6 +36,8 @@ const BY_HAND: [(&str, &str); 13] = [
     ("CanonicalErrorType", "crate::ErrorCode"),
     ("CanonicalIssue", "crate::FieldError"),
     ("LocStep", "crate::PathStep"),
+    // the document says more of labels that are sent than of those that are answered
+    ("NewLabels", "::std::collections::HashMap<String, Vec<String>>"),
     ("OpenApiDocument", "::serde_json::Value"),
     // holds a secret, which must not show in `Debug` output
     ("MintedKey", "crate::keys::MintedKey"),

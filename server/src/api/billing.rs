@@ -129,10 +129,12 @@ struct CheckoutCreate {
     /// Paid how often; `monthly` if nothing is said.
     interval: Option<PaymentInterval>,
     /// Where the browser goes when it is paid: an `http` or `https` URL. This server otherwise.
-    #[schemars(length(min = 1, max = 2_048), example = "example_return_url")]
+    #[schemars(length(min = 1, max = 2_048), regex(pattern = "^https?://"))]
+    #[schemars(example = "example_return_url")]
     success_url: Option<String>,
     /// Where the browser goes when it is not: likewise.
-    #[schemars(length(min = 1, max = 2_048), example = "example_return_url")]
+    #[schemars(length(min = 1, max = 2_048), regex(pattern = "^https?://"))]
+    #[schemars(example = "example_return_url")]
     cancel_url: Option<String>,
 }
 
@@ -162,7 +164,8 @@ impl Check for CheckoutCreate {
 #[serde(rename_all = "camelCase")]
 struct PortalCreate {
     /// Where the portal's link back leads: an `http` or `https` URL. This server otherwise.
-    #[schemars(length(min = 1, max = 2_048), example = "example_return_url")]
+    #[schemars(length(min = 1, max = 2_048), regex(pattern = "^https?://"))]
+    #[schemars(example = "example_return_url")]
     return_url: Option<String>,
 }
 
@@ -206,10 +209,12 @@ struct TopUpCreate {
     #[schemars(range(min = 100, max = 1_000_000))]
     credits: Option<u32>,
     /// Where the browser goes when it is paid: an `http` or `https` URL. This server otherwise.
-    #[schemars(length(min = 1, max = 2_048), example = "example_return_url")]
+    #[schemars(length(min = 1, max = 2_048), regex(pattern = "^https?://"))]
+    #[schemars(example = "example_return_url")]
     success_url: Option<String>,
     /// Where the browser goes when it is not: likewise.
-    #[schemars(length(min = 1, max = 2_048), example = "example_return_url")]
+    #[schemars(length(min = 1, max = 2_048), regex(pattern = "^https?://"))]
+    #[schemars(example = "example_return_url")]
     cancel_url: Option<String>,
 }
 

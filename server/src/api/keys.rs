@@ -13,7 +13,9 @@ use crate::store::keys as store;
 use chrono::{DateTime, TimeDelta, Utc};
 use dropshot::{Path, endpoint};
 use schemars::JsonSchema;
-use schemars::schema::{ArrayValidation, InstanceType, Metadata, Schema, SchemaObject};
+use schemars::schema::{
+    ArrayValidation, InstanceType, Metadata, Schema, SchemaObject, StringValidation,
+};
 use serde::{Deserialize, Serialize};
 
 /// Longest name of a key, in characters.
@@ -69,12 +71,17 @@ impl JsonSchema for ScopeNames {
         "ScopeNames".into()
     }
     fn json_schema(_: &mut schemars::r#gen::SchemaGenerator) -> Schema {
-        let all = [ALL_REST].into_iter().chain(Scope::ALL.iter().map(|scope| scope.as_str()));
-        let all: Vec<_> = all.map(|name| format!("`{name}`")).collect();
+        let names = || [ALL_REST].into_iter().chain(Scope::ALL.iter().map(|scope| scope.as_str()));
+        let all: Vec<_> = names().map(|name| format!("`{name}`")).collect();
+        let patterns: Vec<_> = names().map(|name| name.replace('*', r"\*")).collect();
         let name = SchemaObject {
             instance_type: Some(InstanceType::String.into()),
             metadata: Some(Box::new(Metadata {
                 description: Some(format!("One of {}.", all.join(", "))),
+                ..Default::default()
+            })),
+            string: Some(Box::new(StringValidation {
+                pattern: Some(format!("^({})$", patterns.join("|"))),
                 ..Default::default()
             })),
             extensions: [("example".to_owned(), Scope::MemoryRead.as_str().into())].into(),
@@ -152,7 +159,7 @@ fn minted<D: Documented>(
 #[serde(rename_all = "camelCase")]
 struct KeyCreate {
     /// What it is for.
-    #[schemars(length(min = 1, max = 100), example = "example_name")]
+    #[schemars(length(min = 1, max = 100), regex(pattern = r"\S"), example = "example_name")]
     name: String,
     /// What it may be used for: no more than the key that mints it. `*` is everything but
     /// `messages:agent`, `act_on_behalf` and what is for MCP.

@@ -134,7 +134,11 @@ impl<'de> Deserialize<'de> for WriteOnly {
 #[serde(rename_all = "camelCase")]
 struct McpServerCreate {
     /// Its name.
-    #[schemars(length(min = 1, max = 100), example = "example_name")]
+    #[schemars(
+        length(min = 1, max = 100),
+        regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"),
+        example = "example_name"
+    )]
     display_name: String,
     /// How messages mention it: lowercase letters, digits, dashes and underscores, unique in the
     /// organization, and none of the built-in agents.

@@ -184,14 +184,14 @@ impl From<MemoryFilter> for store::Filter {
 #[serde(rename_all = "camelCase")]
 struct MemoryCreate {
     /// What it says: plain text. It is embedded, and found by its meaning.
-    #[schemars(length(min = 1, max = 10_000), example = "example_content")]
+    #[schemars(length(min = 1, max = 10_000), regex(pattern = r"\S"), example = "example_content")]
     content: String,
     /// Who sees it.
     visibility: Visibility,
     /// The Space that it belongs to: required with `SPACE`, and only allowed there.
     space_id: Option<SpaceId>,
     /// Words to find it by: at most 20, of 1 to 50 characters each.
-    #[schemars(length(max = 20), inner(length(min = 1, max = 50)))]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 50), regex(pattern = r"\S")))]
     tags: Option<Vec<String>>,
     /// Where it comes from: an http or https URL.
     #[schemars(length(max = 2_048), url, example = "example_url")]
@@ -255,7 +255,7 @@ impl From<MemoryCreate> for store::NewMemory {
 #[serde(rename_all = "camelCase")]
 struct MemorySearch {
     /// A question, or words.
-    #[schemars(length(min = 1, max = 10_000), example = "example_query")]
+    #[schemars(length(min = 1, max = 10_000), regex(pattern = r"\S"), example = "example_query")]
     query: String,
     /// Only among the `SPACE` notes of this Space.
     space_id: Option<SpaceId>,
@@ -264,7 +264,7 @@ struct MemorySearch {
     /// Only among notes by this author.
     author_user_id: Option<UserId>,
     /// Only among notes that have all of these tags: at most 20, of 1 to 50 characters each.
-    #[schemars(length(max = 20))]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 50), regex(pattern = r"\S")))]
     tags: Option<Vec<String>>,
     /// Only among notes written at this moment or later.
     created_after: Option<Timestamp>,

@@ -38,7 +38,7 @@ fn example_slug() -> &'static str {
 #[serde(rename_all = "camelCase")]
 struct MessageSearch {
     /// A question, or words.
-    #[schemars(length(min = 1, max = 10_000), example = "example_query")]
+    #[schemars(length(min = 1, max = 10_000), regex(pattern = r"\S"), example = "example_query")]
     query: String,
     /// Only what was said in this session.
     session_id: Option<SessionId>,

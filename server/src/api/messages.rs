@@ -248,7 +248,7 @@ impl From<MessageUsageCreate> for store::Usage {
 #[serde(rename_all = "camelCase")]
 struct MessageCreate {
     /// What it says. Blanks at its ends are not kept.
-    #[schemars(length(min = 1, max = 10_000), example = "example_body")]
+    #[schemars(length(min = 1, max = 10_000), regex(pattern = r"\S"), example = "example_body")]
     body: String,
     /// The message of this session that it replies to. A reply to a reply joins the same thread.
     parent_message_id: Option<MessageId>,
@@ -257,7 +257,7 @@ struct MessageCreate {
     #[schemars(example = "example_agent")]
     author_agent: Option<String>,
     /// The model that generated it; only with `authorAgent`.
-    #[schemars(length(min = 1, max = 100), example = "example_agent")]
+    #[schemars(length(min = 1, max = 100), regex(pattern = r"\S"), example = "example_agent")]
     model: Option<String>,
     /// What generating it took; only with `authorAgent`.
     usage: Option<MessageUsageCreate>,

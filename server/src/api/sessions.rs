@@ -16,6 +16,7 @@ use crate::store::usage::Usage;
 use crate::store::{sessions as store, spaces};
 use dropshot::{Path, endpoint};
 use schemars::JsonSchema;
+use schemars::schema::{InstanceType, Schema, SchemaObject, StringValidation};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -205,7 +206,7 @@ fn example_slug() -> &'static str {
 #[serde(rename_all = "camelCase")]
 struct SessionCreate {
     /// Its title.
-    #[schemars(length(min = 1, max = 255), example = "example_title")]
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"\S"), example = "example_title")]
     name: String,
     /// What it is about.
     #[schemars(length(max = 1_000))]
@@ -214,8 +215,33 @@ struct SessionCreate {
     #[schemars(length(max = 100))]
     participant_user_ids: Option<Vec<UserId>>,
     /// The slug of the agent or model that answers by default, for example `claude` or `ai`.
-    #[schemars(length(min = 1, max = 100), example = "example_agent")]
+    #[schemars(with = "Option<AgentName>", example = "example_agent")]
     default_agent: Option<String>,
+}
+
+/// Documents one of [`AGENTS`], as a pattern: an enumeration would be a type of its own in clients,
+/// and a newer server may have more of them.
+struct AgentName;
+
+impl JsonSchema for AgentName {
+    fn is_referenceable() -> bool {
+        false
+    }
+    fn schema_name() -> String {
+        "AgentName".into()
+    }
+    fn json_schema(_: &mut schemars::r#gen::SchemaGenerator) -> Schema {
+        let string = StringValidation {
+            pattern: Some(format!("^({})$", AGENTS.join("|"))),
+            ..Default::default()
+        };
+        SchemaObject {
+            instance_type: Some(InstanceType::String.into()),
+            string: Some(Box::new(string)),
+            ..Default::default()
+        }
+        .into()
+    }
 }
 
 fn example_agent() -> &'static str {
@@ -269,10 +295,10 @@ fn with_default_model(mut new: store::NewSession, space: &spaces::Space) -> stor
 #[derive(Deserialize, JsonSchema)]
 struct SessionUpdate {
     /// The new title.
-    #[schemars(length(min = 1, max = 255), example = "example_title")]
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"\S"), example = "example_title")]
     title: Option<String>,
     /// The new default model. `defaultAgent` follows when it names one that can be mentioned.
-    #[schemars(length(min = 1, max = 100), example = "example_agent")]
+    #[schemars(length(min = 1, max = 100), regex(pattern = r"\S"), example = "example_agent")]
     model: Option<String>,
     /// `workspace` shares a private session with the members of the Space, for good; its creator
     /// alone may.

@@ -136,13 +136,13 @@ impl Check for PageParams {
 #[derive(Deserialize, JsonSchema)]
 struct SpaceCreate {
     /// Its name; the slug is made from it and never changes.
-    #[schemars(length(min = 1, max = 100), example = "example_name")]
+    #[schemars(length(min = 1, max = 100), regex(pattern = r"\S"), example = "example_name")]
     name: String,
     /// What it is for.
     #[schemars(length(max = 1_000))]
     description: Option<String>,
     /// Words to find it by: at most 20, of 1 to 50 characters each.
-    #[schemars(length(max = 20), inner(length(min = 1, max = 50)))]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 50), regex(pattern = r"\S")))]
     tags: Option<Vec<String>>,
 }
 
@@ -208,13 +208,13 @@ impl From<SpaceCreate> for store::NewSpace {
 #[serde(rename_all = "camelCase")]
 struct SpaceUpdate {
     /// The new name.
-    #[schemars(length(min = 1, max = 100), example = "example_name")]
+    #[schemars(length(min = 1, max = 100), regex(pattern = r"\S"), example = "example_name")]
     name: Option<String>,
     /// What it is for now; an empty text clears it.
     #[schemars(length(max = 1_000))]
     description: Option<String>,
     /// All of its tags from now on: at most 20, of 1 to 50 characters each; `[]` clears them.
-    #[schemars(length(max = 20), inner(length(min = 1, max = 50)))]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 50), regex(pattern = r"\S")))]
     tags: Option<Vec<String>>,
     /// The model that new sessions use unless they name one; an empty text clears it.
     #[schemars(length(max = 100), example = "example_model")]

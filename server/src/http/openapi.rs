@@ -286,6 +286,9 @@ fn takes_idempotency_key(operation: &Value) -> bool {
 /// Marks the schema of a query parameter that may be repeated; the number is how often at most.
 pub const REPEATED: &str = "x-repeated";
 
+/// Marks the schema of an object with the pattern of its keys, for which OpenAPI 3.0 has no keyword.
+pub const KEY_PATTERN: &str = "x-key-pattern";
+
 /// Dropshot takes no lists in the query; what [`REPEATED`] marks is one.
 fn list_repeated_parameters(operation: &mut Value) {
     let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
@@ -473,6 +476,9 @@ fn schema_to_3_1(value: &mut Value) {
             None => {}
         }
     }
+    if let Some(pattern) = schema.shift_remove(KEY_PATTERN) {
+        schema.insert("propertyNames".into(), json!({ "pattern": pattern }));
+    }
     if let Some(example) = schema.shift_remove("example") {
         schema.insert("examples".into(), json!([example]));
     }
@@ -564,6 +570,14 @@ mod tests {
         assert_eq!(
             converted(json!({ "type": "number", "maximum": 9, "exclusiveMaximum": false })),
             json!({ "type": "number", "maximum": 9 })
+        );
+    }
+
+    #[test]
+    fn the_pattern_of_keys_becomes_a_keyword() {
+        assert_eq!(
+            converted(json!({ "type": "object", KEY_PATTERN: "^[a-z]$" })),
+            json!({ "type": "object", "propertyNames": { "pattern": "^[a-z]$" } })
         );
     }
 

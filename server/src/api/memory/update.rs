@@ -19,13 +19,13 @@ use serde::Deserialize;
 #[serde(rename_all = "camelCase")]
 struct MemoryUpdate {
     /// What it says now; it is embedded anew.
-    #[schemars(length(min = 1, max = 10_000), example = "example_content")]
+    #[schemars(length(min = 1, max = 10_000), regex(pattern = r"\S"), example = "example_content")]
     content: Option<String>,
     /// All of its tags from now on: at most 20, of 1 to 50 characters each; `[]` clears them.
-    #[schemars(length(max = 20), inner(length(min = 1, max = 50)))]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 50), regex(pattern = r"\S")))]
     tags: Option<Vec<String>>,
     /// Where it comes from: an http or https URL; an empty text clears it.
-    #[schemars(length(max = 2_048), example = "example_url")]
+    #[schemars(length(max = 2_048), regex(pattern = "^(https?://|$)"), example = "example_url")]
     source_url: Option<String>,
     /// Who sees it from now on.
     visibility: Option<Visibility>,

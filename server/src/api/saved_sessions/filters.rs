@@ -64,16 +64,22 @@ macro_rules! with_filters {
             user_id: Option<String>,
             /// Only sessions that this user saved: an id, an e-mail address, or the address up to
             /// its `@`. May be repeated up to 20 times.
+            #[schemars(length(min = 1, max = 255))]
             user: Option<Several<MAX_VALUES>>,
             /// Only sessions of this agent. May be repeated up to 20 times.
+            #[schemars(length(min = 1, max = 255))]
             agent: Option<Several<MAX_VALUES>>,
             /// Only sessions of this model. May be repeated up to 20 times.
+            #[schemars(length(min = 1, max = 255))]
             model: Option<Several<MAX_VALUES>>,
             /// Only sessions of this origin: `user`, `eval` or `worker`. May be repeated up to 20
             /// times.
+            #[schemars(regex(pattern = "^(user|eval|worker)$"))]
             origin: Option<Several<MAX_VALUES>>,
             /// Only sessions with this label, as `key:value`. May be repeated up to 20 times: of one
             /// key any of the values will do, and every key must be met.
+            #[schemars(regex(pattern = r"^[a-z][a-z0-9_.-]{0,62}:[\s\S]"))]
+            #[schemars(length(min = 3, max = 511))]
             label: Option<Several<MAX_VALUES>>,
             /// `active` (unless given), `archived` or `any`.
             archived: Option<ArchivedFilter>,

@@ -3,6 +3,9 @@
 /// Longest key of a label, in characters.
 pub const MAX_LABEL_KEY: usize = 63;
 
+/// What a key looks like.
+pub const LABEL_KEY_PATTERN: &str = "^[a-z][a-z0-9_.-]{0,62}$";
+
 /// Whether this is a key that a label can have: lowercase letters and digits, and after the first
 /// letter also `_`, `.` and `-`.
 pub fn is_label_key(key: &str) -> bool {

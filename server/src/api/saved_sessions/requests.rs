@@ -1,11 +1,16 @@
 //! What is asked in bodies.
 
-use super::label::is_label_key;
+use super::label::{LABEL_KEY_PATTERN, is_label_key};
 use crate::api::sessions::MAX_TITLE;
+use crate::http::openapi::KEY_PATTERN;
 use crate::http::{Check, Issues};
 use crate::store::saved_sessions::{Save, SavedChange};
 use crate::store::session_kinds::{Labels, SessionOrigin, SessionVisibility};
 use schemars::JsonSchema;
+use schemars::schema::{
+    ArrayValidation, InstanceType, Metadata, ObjectValidation, Schema, SchemaObject,
+    StringValidation,
+};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -27,7 +32,7 @@ pub(super) struct SessionCreateRequest {
     #[schemars(example = "super::example_session")]
     id: Uuid,
     /// The model that was used.
-    #[schemars(length(min = 1, max = 255), example = "example_model")]
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"\S"), example = "example_model")]
     model: String,
     /// The agent that was used.
     #[schemars(length(max = 255), example = "example_agent")]
@@ -45,6 +50,7 @@ pub(super) struct SessionCreateRequest {
     visibility: Option<SessionVisibility>,
     /// Values by key: at most 32 keys like `env` or `team.name`, of up to 63 of `[a-z0-9_.-]`, each
     /// with at most 16 values of 1 to 256 characters.
+    #[schemars(with = "Option<NewLabels>")]
     labels: Option<Labels>,
 }
 
@@ -55,7 +61,7 @@ pub(super) struct SessionUpdateRequest {
     #[schemars(length(max = 255), example = "example_agent")]
     agent: Option<String>,
     /// The model that was used.
-    #[schemars(length(min = 1, max = 255), example = "example_model")]
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"\S"), example = "example_model")]
     model: Option<String>,
     /// The new title. A blank one counts as absent.
     #[schemars(length(max = 255))]
@@ -65,9 +71,54 @@ pub(super) struct SessionUpdateRequest {
     message_count: Option<i64>,
     /// Replaces every label but the reserved ones, `capability`, `capability_version` and `worker`,
     /// which are kept whatever is said of them here.
+    #[schemars(with = "Option<NewLabels>")]
     labels: Option<Labels>,
     /// `workspace` shares the session, for good.
     visibility: Option<SessionVisibility>,
+}
+
+/// Documents [`Labels`] as they may be sent.
+struct NewLabels;
+
+impl JsonSchema for NewLabels {
+    fn schema_name() -> String {
+        "NewLabels".into()
+    }
+    fn json_schema(_: &mut schemars::r#gen::SchemaGenerator) -> Schema {
+        let value = SchemaObject {
+            instance_type: Some(InstanceType::String.into()),
+            string: Some(Box::new(StringValidation {
+                min_length: Some(1),
+                max_length: u32::try_from(MAX_LABEL_VALUE).ok(),
+                ..Default::default()
+            })),
+            ..Default::default()
+        };
+        let values = SchemaObject {
+            instance_type: Some(InstanceType::Array.into()),
+            array: Some(Box::new(ArrayValidation {
+                items: Some(Schema::from(value).into()),
+                max_items: u32::try_from(MAX_LABEL_VALUES).ok(),
+                ..Default::default()
+            })),
+            ..Default::default()
+        };
+        SchemaObject {
+            instance_type: Some(InstanceType::Object.into()),
+            metadata: Some(Box::new(Metadata {
+                description: Some("Values by key, of which there are at most 32.".into()),
+                ..Default::default()
+            })),
+            object: Some(Box::new(ObjectValidation {
+                additional_properties: Some(Box::new(values.into())),
+                max_properties: u32::try_from(MAX_LABELS).ok(),
+                ..Default::default()
+            })),
+            extensions: [(KEY_PATTERN.to_owned(), LABEL_KEY_PATTERN.into())].into(),
+            ..Default::default()
+        }
+        .into()
+    }
 }
 
 fn example_model() -> &'static str {

@@ -136,6 +136,12 @@ pub(super) fn security() -> Value {
     json!([{ "apiKey": [] }, { "apiKeyHeader": [] }])
 }
 
+/// A version as Semantic Versioning 2.0 writes it; no number of one is longer than 15 digits.
+const VERSION: &str = "^(0|[1-9][0-9]{0,14})(\\.(0|[1-9][0-9]{0,14})){2}\
+    (-(0|[1-9][0-9]{0,14}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)\
+    (\\.(0|[1-9][0-9]{0,14}|[0-9]*[A-Za-z-][0-9A-Za-z-]*))*)?\
+    (\\+[0-9A-Za-z-]+(\\.[0-9A-Za-z-]+)*)?$";
+
 /// What a client may tell of itself with every operation.
 pub(super) fn client_version() -> Value {
     json!({
@@ -144,7 +150,7 @@ pub(super) fn client_version() -> Value {
         "description": "The client's own version, as `MAJOR.MINOR.PATCH`. One that is lower than \
                         the server accepts is answered 426; without the header every client is \
                         served.",
-        "schema": { "type": "string", "example": "1.4.0" },
+        "schema": { "type": "string", "pattern": VERSION, "example": "1.4.0" },
     })
 }
 
