@@ -254,6 +254,18 @@ struct Measured {
     exact_ms: f64,
 }
 
+fn caller(author: &Caller) -> switchy_server::auth::Caller {
+    switchy_server::auth::Caller {
+        key_id: KeyId::generate(),
+        user_id: author.user_id.clone(),
+        org_id: author.org_id.clone(),
+        role: OrgRole::Owner,
+        scopes: Scopes::all_rest(),
+        private_notes: PrivateNotes::Open,
+        on_behalf: false,
+    }
+}
+
 /// Recall at 10 of the nearest notes against comparing everything, over questions.
 async fn recall(server: &Server, author: &Caller, filter: &Filter, exact_below: i64) -> Measured {
     let embedder = embedders::real();
@@ -263,15 +275,7 @@ async fn recall(server: &Server, author: &Caller, filter: &Filter, exact_below: 
         .query("SELECT embedding::vector::real[] FROM memory_embeddings ORDER BY md5(memory_id) LIMIT 20", &[])
         .await
         .expect("read");
-    let caller = switchy_server::auth::Caller {
-        key_id: KeyId::generate(),
-        user_id: author.user_id.clone(),
-        org_id: author.org_id.clone(),
-        role: OrgRole::Owner,
-        scopes: Scopes::all_rest(),
-        private_notes: PrivateNotes::Open,
-        on_behalf: false,
-    };
+    let caller = caller(author);
     let mut measured = Measured { scan: Scan::Exact, recall: 0.0, found_ms: 0.0, exact_ms: 0.0 };
     let questions = rows.len() as f64;
     for row in rows {
@@ -324,13 +328,59 @@ async fn whichever_way_is_taken_the_nearest_are_found() {
     let space = org.owner.space("Team").await;
     let space = space["id"].as_str().expect("an id");
     scatter(&server, &org.owner, space, 2_400).await;
-    // where the index is walked from 200 notes on
-    for (share, filter) in by_share(space) {
-        let measured = recall(&server, &org.owner, &filter, 200).await;
-        let few = matches!(share, "0.11 %" | "1 %");
-        assert_eq!(measured.scan, if few { Scan::Exact } else { Scan::Index }, "{share}");
-        assert!(measured.recall >= 0.98, "{share}: {}", measured.recall);
+    // where the index is walked from 200 notes on; whether they have been counted or not
+    for counted in [false, true] {
+        if counted {
+            refresh_statistics(&server.store).await.expect("counted");
+        }
+        for (share, filter) in by_share(space) {
+            let measured = recall(&server, &org.owner, &filter, 200).await;
+            let few = matches!(share, "0.11 %" | "1 %");
+            assert_eq!(measured.scan, if few { Scan::Exact } else { Scan::Index }, "{share}");
+            assert!(measured.recall >= 0.98, "{share}: {}", measured.recall);
+        }
     }
+    // an author's own are fewer than the bucket that they are in
+    let eve = server.member(&org, "eve", OrgRole::Member).await;
+    let filter = Filter { author_user_id: Some(eve.user_id.clone()), ..Filter::default() };
+    let caller = caller(&org.owner);
+    let mut tx = server.store.begin(&caller).await.expect("a transaction");
+    let mut east = vec![0.0; 384];
+    east[0] = 1.0;
+    let query = Dense::normalised(east).expect("a direction");
+    let model = embedders::real();
+    let found = nearest(&mut tx, &query, model.model_id(), &filter, 10, 200).await.expect("found");
+    assert_eq!(found, Some((Vec::new(), Scan::Exact)));
+}
+
+#[tokio::test]
+async fn of_what_is_measured_a_caller_knows_what_he_sees() {
+    let server = Server::with(words_alone()).await;
+    let org = server.org("acme").await;
+    let eve = server.member(&org, "eve", OrgRole::Member).await;
+    let secret = eve.space("Secret").await;
+    let secret = secret["id"].as_str().expect("an id");
+    let other = server.org("other").await.owner;
+    let many = MEASURED_FROM;
+    fill(&server, &org.owner, "ORG", None, many, "apple {n}").await;
+    fill(&server, &eve, "SPACE", Some(secret), many + 1, "pear {n}").await;
+    fill(&server, &eve, "PRIVATE", None, many + 2, "plum {n}").await;
+    fill(&server, &org.owner, "PRIVATE", None, many - 1, "too few {n}").await;
+    refresh_statistics(&server.store).await.expect("counted");
+    let known = async |of: &Caller, filter: &str| -> i64 {
+        let client = crate::isolation::as_app(&server, Some(of)).await;
+        let sql = format!("SELECT measured_notes({filter})");
+        client.query_one(&sql, &[]).await.expect("asked").get(0)
+    };
+    let in_secret = format!("'{secret}', NULL");
+    assert_eq!(known(&eve, "NULL, NULL").await, 3 * many + 3);
+    assert_eq!(known(&eve, &in_secret).await, many + 1);
+    assert_eq!(known(&eve, "NULL, 'PRIVATE'").await, many + 2);
+    assert_eq!(known(&org.owner, "NULL, NULL").await, many);
+    assert_eq!(known(&org.owner, "NULL, 'PRIVATE'").await, 0);
+    assert_eq!(known(&org.owner, &in_secret).await, 0);
+    assert_eq!(known(&other, "NULL, NULL").await, 0);
+    assert_eq!(known(&other, &in_secret).await, 0);
 }
 
 /// Prints a table: which way is faster where, and what it finds.

@@ -117,7 +117,7 @@ fn tasks(app: App, log: &Logger) -> Vec<JoinHandle<()>> {
             log.clone(),
         )),
         tokio::spawn(expire(app.store.clone(), log.clone())),
-        tokio::spawn(statistics::keep(app.store.clone(), log.clone())),
+        tokio::spawn(statistics::keep(app.store.clone(), app.search.clone(), log.clone())),
         tokio::spawn(events::listen(app.store.clone(), Arc::clone(&app.events), log.clone())),
         tokio::spawn(app.billing.clone().run(app.store.clone())),
         tokio::spawn(mcp::health::keep_checking(

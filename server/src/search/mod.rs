@@ -34,7 +34,7 @@ use futures::{StreamExt, stream};
 use slog::Logger;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Instant;
 use tokio::time::timeout_at;
 
@@ -91,6 +91,8 @@ pub struct Search {
     backfill: Backfill,
     /// Whether the database was searched with this server's model when somebody looked last.
     is_active: Arc<AtomicBool>,
+    /// Fewer visible passages are all compared.
+    exact_below: Arc<AtomicI64>,
     log: Logger,
 }
 
@@ -121,7 +123,9 @@ impl Search {
     pub fn new(embedder: Arc<dyn Embedder>, log: Logger) -> Self {
         let queries = Arc::new(QueryCache::new(cache::CAPACITY));
         let is_active = Arc::new(AtomicBool::new(true));
-        Search { embedder, queries, cross: None, backfill: Backfill::default(), is_active, log }
+        let exact_below = Arc::new(AtomicI64::new(EXACT_BELOW));
+        let backfill = Backfill::default();
+        Search { embedder, queries, cross: None, backfill, is_active, exact_below, log }
     }
 
     /// The same, the best notes put in order by this cross-encoder, if there is one.
@@ -167,6 +171,11 @@ impl Search {
         } else if active && !before {
             slog::info!(self.log, "the database is searched with this server's model again");
         }
+    }
+
+    /// Remembers from how many visible passages on the index is faster.
+    fn note_exact_below(&self, passages: i64) {
+        self.exact_below.store(passages, Ordering::Relaxed);
     }
 
     /// The embedder.
@@ -265,7 +274,8 @@ impl Search {
         let model_id = self.embedder.model_id();
         let nearest = match embedding {
             Some(e) => {
-                store::nearest(tx, &e.dense, model_id, filter, CANDIDATES.into(), EXACT_BELOW)
+                let exact_below = self.exact_below.load(Ordering::Relaxed);
+                store::nearest(tx, &e.dense, model_id, filter, CANDIDATES.into(), exact_below)
                     .await?
             }
             None => None,

@@ -73,6 +73,7 @@ pub async fn lexical(
         .bind::<Nullable<Text>, _>(&filter.author_agent)
         .bind::<Nullable<Timestamptz>, _>(filter.created_after)
         .bind::<Nullable<Timestamptz>, _>(filter.created_before)
+        .kept()
         .load(tx.connection())
         .await?)
 }
