@@ -14,6 +14,7 @@ mod highlight;
 pub mod messages;
 mod pipeline;
 pub mod reembed;
+mod renewed;
 pub mod statistics;
 
 pub use backfill::Backfill;

@@ -1,8 +1,7 @@
 //! The thread that owns the model, and the short queue in front of it.
 
 use super::CrossEncodeError;
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use crate::search::renewed::{ModelError, Renewed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use tokio::sync::oneshot;
@@ -40,10 +39,10 @@ impl Worker {
         capacity: usize,
     ) -> Result<Self, CrossEncodeError> {
         let (queue, waiting) = sync_channel(capacity.max(1));
-        let desk = Desk { judge: Some(first), again };
+        let judge = Renewed::new(Some(first), again);
         let thread = thread::Builder::new()
             .name("cross-encoder".into())
-            .spawn(move || desk.run(&waiting))
+            .spawn(move || run(judge, &waiting))
             .map_err(|error| {
                 CrossEncodeError::Unavailable(format!("no thread could be started: {error}"))
             })?;
@@ -76,68 +75,30 @@ fn shut_down() -> CrossEncodeError {
     CrossEncodeError::Unavailable("it has been shut down".into())
 }
 
-/// The thread's model, if it has one at the moment, and how to get another.
-struct Desk<J, F> {
-    judge: Option<J>,
-    again: F,
-}
-
-impl<J: Judge, F: Fn() -> Result<J, CrossEncodeError>> Desk<J, F> {
-    fn run(mut self, waiting: &Receiver<Work>) {
-        loop {
-            // Before waiting, so that no search waits for it. A failure is reported by the next
-            // question, which tries again.
-            let _ = self.judge();
-            let Ok(Work { question, texts, reply }) = waiting.recv() else { break };
-            let mut scores = Ok(Vec::with_capacity(texts.len()));
-            for text in &texts {
-                // text by text, so that a question whose deadline has passed stops
-                if reply.is_closed() {
-                    break;
-                }
-                match (&mut scores, self.score(&question, text)) {
-                    (Ok(scores), Ok(score)) => scores.push(score),
-                    (_, Err(error)) => {
-                        scores = Err(error);
-                        break;
-                    }
-                    (Err(_), Ok(_)) => break,
-                }
-            }
-            // Whoever asked may have gone.
-            let _ = reply.send(scores);
-        }
+impl ModelError for CrossEncodeError {
+    fn unavailable(reason: String) -> Self {
+        CrossEncodeError::Unavailable(reason)
     }
 
-    fn judge(&mut self) -> Result<&mut J, CrossEncodeError> {
-        match &mut self.judge {
-            Some(judge) => Ok(judge),
-            none => {
-                let judge = catch_unwind(AssertUnwindSafe(|| (self.again)()))
-                    .unwrap_or_else(|panic| Err(CrossEncodeError::Unavailable(message(&*panic))))?;
-                Ok(none.insert(judge))
-            }
-        }
-    }
-
-    /// Scores one text; after a panic the model's state is unknown, and the next call gets a new
-    /// one.
-    fn score(&mut self, question: &str, text: &str) -> Result<f32, CrossEncodeError> {
-        let judge = self.judge()?;
-        catch_unwind(AssertUnwindSafe(|| judge.score(question, text))).unwrap_or_else(|panic| {
-            let broken = self.judge.take();
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(broken)));
-            Err(CrossEncodeError::Failed(message(&*panic)))
-        })
+    fn failed(reason: String) -> Self {
+        CrossEncodeError::Failed(reason)
     }
 }
 
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("the model panicked: {}", text.unwrap_or("no message"))
+/// What the thread does until the queue has ended.
+fn run<J: Judge>(
+    mut judge: Renewed<J, impl Fn() -> Result<J, CrossEncodeError>>,
+    waiting: &Receiver<Work>,
+) {
+    loop {
+        judge.prepare();
+        let Ok(Work { question, texts, reply }) = waiting.recv() else { break };
+        // text by text, so that a question whose deadline has passed stops
+        let wanted = texts.iter().take_while(|_| !reply.is_closed());
+        let scores = wanted.map(|text| judge.call(|judge| judge.score(&question, text))).collect();
+        // Whoever asked may have gone.
+        let _ = reply.send(scores);
+    }
 }
 
 #[cfg(test)]

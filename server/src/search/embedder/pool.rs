@@ -1,9 +1,7 @@
 //! Threads that each own their models and take work from one queue.
 
 use std::{
-    any::Any,
     ops::Range,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread::{self, JoinHandle},
     vec,
@@ -17,6 +15,7 @@ use super::{
     queue::{Queue, Request, Task},
     vectors::{Dense, NoteEmbedding, Passage, QueryEmbedding, Sparse},
 };
+use crate::search::renewed::{ModelError, Renewed};
 
 /// What a thread of the pool owns and computes with.
 pub(super) trait Engine: Send + 'static {
@@ -53,11 +52,12 @@ impl Pool {
         let mut first = Some(first);
         let mut pool = Self { queue: Arc::new(Queue::new(capacity)), threads: Vec::new() };
         for number in 0..threads.max(1) {
-            let worker = Worker { engine: first.take(), again: Arc::clone(&again) };
+            let again = Arc::clone(&again);
+            let engine = Renewed::new(first.take(), move || again());
             let queue = Arc::clone(&pool.queue);
             let thread = thread::Builder::new()
                 .name(format!("embedder-{number}"))
-                .spawn(move || worker.run(&queue))
+                .spawn(move || run(engine, &queue))
                 .map_err(|error| {
                     EmbedError::Unavailable(format!("no thread could be started: {error}"))
                 })?;
@@ -103,6 +103,16 @@ impl Drop for Pool {
 
 fn shut_down() -> EmbedError {
     EmbedError::Unavailable("the embedder has been shut down".into())
+}
+
+impl ModelError for EmbedError {
+    fn unavailable(reason: String) -> Self {
+        EmbedError::Unavailable(reason)
+    }
+
+    fn failed(reason: String) -> Self {
+        EmbedError::Failed(reason)
+    }
 }
 
 /// A query and where its answer goes.
@@ -165,64 +175,26 @@ impl NoteWork {
     }
 }
 
-/// One thread: its engine, if it has one at the moment, and how to get another.
-struct Worker<E, F> {
-    engine: Option<E>,
-    again: Arc<F>,
-}
-
-impl<E: Engine, F: Fn() -> Result<E, EmbedError>> Worker<E, F> {
-    fn run(mut self, queue: &Queue<QueryWork, NoteWork>) {
-        loop {
-            // Before waiting, so that no request waits for it. A failure is reported by the next
-            // request, which tries again.
-            let _ = self.engine();
-            match queue.next() {
-                None => break,
-                Some(Task::Query(QueryWork { text, reply })) => {
-                    let _ = reply.send(self.call(|engine| engine.query(&text)));
-                }
-                // Passage by passage, so that a query waits for one of them and not for the note.
-                Some(Task::Note(mut note)) => match self.call(|engine| note.advance(engine)) {
-                    Ok(true) => queue.resume_note(note),
-                    Ok(false) => note.finish(Ok(())),
-                    Err(error) => note.finish(Err(error)),
-                },
+/// What one thread does until the queue is closed.
+fn run<E: Engine>(
+    mut engine: Renewed<E, impl Fn() -> Result<E, EmbedError>>,
+    queue: &Queue<QueryWork, NoteWork>,
+) {
+    loop {
+        engine.prepare();
+        match queue.next() {
+            None => break,
+            Some(Task::Query(QueryWork { text, reply })) => {
+                let _ = reply.send(engine.call(|engine| engine.query(&text)));
             }
+            // Passage by passage, so that a query waits for one of them and not for the note.
+            Some(Task::Note(mut note)) => match engine.call(|engine| note.advance(engine)) {
+                Ok(true) => queue.resume_note(note),
+                Ok(false) => note.finish(Ok(())),
+                Err(error) => note.finish(Err(error)),
+            },
         }
     }
-
-    fn engine(&mut self) -> Result<&mut E, EmbedError> {
-        match &mut self.engine {
-            Some(engine) => Ok(engine),
-            none => {
-                let engine = catch_unwind(AssertUnwindSafe(|| (self.again)()))
-                    .unwrap_or_else(|panic| Err(EmbedError::Unavailable(message(&*panic))))?;
-                Ok(none.insert(engine))
-            }
-        }
-    }
-
-    /// Runs `work`; after a panic the engine's state is unknown, and the next call gets a new one.
-    fn call<T>(
-        &mut self,
-        work: impl FnOnce(&mut E) -> Result<T, EmbedError>,
-    ) -> Result<T, EmbedError> {
-        let engine = self.engine()?;
-        catch_unwind(AssertUnwindSafe(|| work(engine))).unwrap_or_else(|panic| {
-            let broken = self.engine.take();
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(broken)));
-            Err(EmbedError::Failed(message(&*panic)))
-        })
-    }
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("the model panicked: {}", text.unwrap_or("no message"))
 }
 
 #[cfg(test)]
