@@ -542,6 +542,14 @@ async fn row_level_security_holds_without_the_predicates() {
             assert_eq!(column(&app, &sql).await, seen, "{who}: {query}");
         }
 
+        // asked for every note there is, by id
+        let all: Vec<_> = world.notes.iter().map(|n| format!("'{}'", n.id)).collect();
+        let sql = format!(
+            "SELECT memory_id FROM note_similarities(ARRAY[{}], NULL, NULL, NULL, NULL)",
+            all.join(", ")
+        );
+        assert_eq!(column(&app, &sql).await, seen, "{who}: similarities");
+
         for (place, space) in world.spaces.iter().enumerate() {
             let there = world.sessions.iter().filter(|s| s.space == place);
             let there = set(there.filter(|s| world.sees_session(number, s)).map(|s| s.id.as_str()));
@@ -602,11 +610,14 @@ async fn a_transaction_that_forgot_its_caller_sees_nothing() {
         let count: i64 = nobody.query_one(&sql, &[]).await.expect("read").get(0);
         assert_eq!(count, 0, "{table}");
     }
-    for (client, expected) in [(&nobody, 0), (&half, 5)] {
+    for (client, expected) in [(&nobody, 0_usize), (&half, 5)] {
         let sql = "SELECT count(*) FROM lexical_candidates('zulu', 1000, 64, 1000, NULL, NULL, \
                    NULL, NULL, NULL, NULL)";
         let count: i64 = client.query_one(sql, &[]).await.expect("read").get(0);
-        assert_eq!(count, expected, "of the organization nothing but its ORG notes");
+        assert_eq!(count, expected as i64, "of the organization nothing but its ORG notes");
+        let ids: Vec<&str> = world.notes.iter().map(|n| n.id.as_str()).collect();
+        let sql = "SELECT * FROM note_similarities($1, NULL, NULL, NULL, NULL)";
+        assert_eq!(client.query(sql, &[&ids]).await.expect("read").len(), expected);
     }
 }
 

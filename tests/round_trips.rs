@@ -150,8 +150,8 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
         ("GET", &*invitations, 2),
         // lock and roles, room, invitation with its letter
         ("POST", &*invitations, 5),
-        // words, how many vectors, vectors, notes
-        ("POST", "/memory/search", 5),
+        // words, how many vectors, vectors, similarities, notes
+        ("POST", "/memory/search", 6),
         ("GET", &*note_path, 2),
         // the note, locked; the note and its vectors
         ("PATCH", &*note_path, 4),
@@ -182,7 +182,7 @@ async fn a_request_makes_no_more_round_trips_than_it_needs() {
     let said = json!({ "sessionId": made["session"]["id"], "content": "hello" });
     for (mcp, tool, arguments, most) in [
         (&mcp, "search_memory", found.clone(), 5),
-        (&for_owner, "search_memory", found, 6),
+        (&for_owner, "search_memory", found, 7),
         (&mcp, "add_memory", written, 3),
         (&mcp, "list_spaces", json!({}), 2),
         (&mcp, "get_space", json!({ "slug": "team" }), 3),

@@ -91,7 +91,7 @@ async fn among_many_common_words_the_rare_one_is_found() {
     let first = async |query: &str| scores(&org.owner, query).await.swap_remove(0).0;
     assert_eq!(first("which apple or pear has the needle").await, "apple pear needle");
     assert_eq!(first("quince pear apple").await, "quince apple");
-    assert_eq!(first("apple pear 1234").await, "apple pear 1234");
+    assert_eq!(first("apple pear 734").await, "apple pear 734");
     // nothing but common words: something is found all the same
     assert_eq!(scores(&org.owner, "apple").await.len(), 100);
     assert_eq!(scores(&org.owner, "pear apple").await.len(), 100);
@@ -130,7 +130,7 @@ async fn what_others_wrote_is_in_nobody_elses_counts() {
         assert_eq!(a, b, "{query}");
     }
     // Space members count with it, those who leave it do not
-    assert!(eve.search("plum").await.iter().any(|c| c == "plum plum pear"));
+    assert!(eve.search("plum pear").await.iter().any(|c| c == "plum plum pear"));
 }
 
 #[tokio::test]

@@ -1,3 +1,4 @@
+DROP FUNCTION note_similarities;
 DROP FUNCTION measured_notes;
 CREATE OR REPLACE FUNCTION lexical_candidates(
     p_query text, p_limit integer, p_terms integer, p_budget bigint,

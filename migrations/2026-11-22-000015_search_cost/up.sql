@@ -317,6 +317,43 @@ BEGIN
 END
 $$;
 
+-- How near the caller's notes of these are to a question: cosine and place of the nearest passage,
+-- and the inner product of the expansions, each NULL where there is none. Of a hundred candidates or
+-- two, whoever asks reads the few that come out first, under the policy.
+--
+-- SECURITY DEFINER: by the policies each vector and each expansion would be asked for whose it is
+-- once more, though all of them are the notes' own. Hence the predicate inside.
+CREATE FUNCTION note_similarities(
+    p_notes text[], p_vector halfvec, p_model text, p_terms sparsevec, p_sparse_model text
+) RETURNS TABLE (
+    memory_id text, created_at timestamptz, cosine double precision, starts_at integer,
+    ends_at integer, expansion double precision
+)
+LANGUAGE plpgsql STABLE SECURITY DEFINER AS $$
+DECLARE
+    org text := caller_org();
+    me text := private_reader();
+    mine text[] := caller_spaces();
+    asked sparsevec := CASE WHEN is_active_sparse_model(p_sparse_model) THEN p_terms END;
+BEGIN
+    RETURN QUERY
+    SELECT m.id, m.created_at, 1 - n.distance, n.starts_at, n.ends_at, (
+            SELECT -(x.terms <#> asked) FROM memory_expansions x
+            WHERE x.memory_id = m.id AND x.model_id = p_sparse_model)
+    FROM memories m
+    LEFT JOIN LATERAL (
+        -- `+ 0` hides the order from the index over all vectors
+        SELECT (e.embedding <=> p_vector) + 0 AS distance, e.starts_at, e.ends_at
+        FROM memory_embeddings e WHERE e.memory_id = m.id AND e.model_id = p_model
+        ORDER BY 1, 2 DESC LIMIT 1
+    ) n ON true
+    WHERE m.id = ANY (p_notes) AND m.org_id = org
+        AND (m.visibility = 'ORG'
+            OR (m.visibility = 'PRIVATE' AND m.author_user_id = me)
+            OR (m.visibility = 'SPACE' AND m.space_id = ANY (mine)));
+END
+$$;
+
 -- How many notes there are in those of the caller's buckets that are measured, as far as the filter
 -- reaches into them: the least that can be seen, without counting. Tells nothing about anything else,
 -- for these buckets are seen whole.
@@ -331,7 +368,9 @@ DECLARE
     here text := current_schema();
     f text;
 BEGIN
-    FOREACH f IN ARRAY ARRAY['lexical_candidates', 'lexical_messages', 'measured_notes'] LOOP
+    FOREACH f IN ARRAY ARRAY['lexical_candidates', 'lexical_messages', 'measured_notes',
+        'note_similarities']
+    LOOP
         EXECUTE format('ALTER FUNCTION %I SET search_path = %I, pg_temp', f, here);
         EXECUTE format('ALTER FUNCTION %I OWNER TO switchy_system', f);
         EXECUTE format('REVOKE ALL ON FUNCTION %I FROM PUBLIC', f);
@@ -341,5 +380,6 @@ BEGIN
         EXECUTE format('ALTER FUNCTION %I SET enable_seqscan = off', f);
         EXECUTE format('ALTER FUNCTION %I SET plan_cache_mode = force_generic_plan', f);
     END LOOP;
+    ALTER FUNCTION note_similarities SET plan_cache_mode = force_generic_plan;
 END
 $$;

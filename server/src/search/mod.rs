@@ -26,10 +26,10 @@ use crate::error::{Error, Result};
 use crate::store::ids::MemoryId;
 use crate::store::memory::{Embedded, Memory};
 use crate::store::models::{self, Models};
-use crate::store::search::{self as store, EXACT_BELOW, Filter, Reference};
+use crate::store::search::{self as store, Candidate, EXACT_BELOW, Filter, Reference};
 use crate::store::{Store, Tx};
 use cache::QueryCache;
-use cross_encoder::CrossEncoding;
+use cross_encoder::{CROSS_ENCODED, CrossEncoding};
 use embedder::{EmbedError, Embedder, NoteEmbedding, QueryEmbedding};
 use futures::{StreamExt, stream};
 use slog::Logger;
@@ -300,27 +300,43 @@ impl Search {
             model_id,
             sparse: sparse.zip(self.embedder.sparse_model_id()),
         });
-        let candidates = store::notes(tx, &ids, reference.as_ref()).await?;
+        let near = store::similarities(tx, &ids, reference.as_ref()).await?;
         let query_expansion = sparse.map_or(0.0, |s| f64::from(s.dot(s)));
-        let parts = candidates
+        let parts = near
             .iter()
-            .map(|c| fusion::Parts {
-                words: words.get(&c.memory.id).copied(),
-                cosine: c.cosine,
-                expansion: c.expansion,
+            .map(|n| fusion::Parts {
+                words: words.get(&n.memory_id).copied(),
+                cosine: n.cosine,
+                expansion: n.expansion,
             })
             .collect::<Vec<_>>();
-        let mut candidates = candidates
+        let mut ranked = near
             .into_iter()
             .zip(fusion::fuse(&parts, query_expansion))
             .filter(|(_, score)| *score >= min_score)
             .collect::<Vec<_>>();
-        candidates.sort_by(|(a, a_score), (b, b_score)| {
+        ranked.sort_by(|(a, a_score), (b, b_score)| {
             b_score
                 .total_cmp(a_score)
-                .then_with(|| b.memory.created_at.cmp(&a.memory.created_at))
-                .then_with(|| b.memory.id.cmp(&a.memory.id))
+                .then_with(|| b.created_at.cmp(&a.created_at))
+                .then_with(|| b.memory_id.cmp(&a.memory_id))
         });
+        let may_come_forward = match &self.cross {
+            Some(_) if pipeline.cross_encodes() => CROSS_ENCODED,
+            _ => 0,
+        };
+        ranked.truncate(limit.max(may_come_forward));
+        let ids: Vec<MemoryId> = ranked.iter().map(|(n, _)| n.memory_id.clone()).collect();
+        let notes = store::notes(tx, &ids).await?;
+        let mut notes: HashMap<MemoryId, Memory> =
+            notes.into_iter().map(|memory| (memory.id.clone(), memory)).collect();
+        let candidates = ranked
+            .into_iter()
+            .filter_map(|(near, score)| {
+                let memory = notes.remove(&near.memory_id)?;
+                Some((Candidate { memory, passage: near.passage }, score))
+            })
+            .collect();
         Ok(Ranked { candidates, limit, pipeline, degraded })
     }
 

@@ -18,7 +18,7 @@ use diesel_async::RunQueryDsl;
 /// Most distinct words of a query that are looked for.
 pub const MAX_QUERY_TERMS: i32 = 64;
 /// A word that more messages of a Space have is a common one: it scores what other words brought.
-pub const BUDGET: i32 = 1_000;
+pub const BUDGET: i32 = 500;
 
 /// Which messages of a Space are looked at, among those that the caller can see.
 #[derive(Clone, Debug, Default, PartialEq)]

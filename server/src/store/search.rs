@@ -30,9 +30,9 @@ pub const EXACT_BELOW: i64 = 20_000;
 pub const BREAK_EVEN: f64 = 8_000.0;
 /// Most distinct words of a query that the lexical arm looks for.
 pub const MAX_QUERY_TERMS: i32 = 64;
-/// Notes that the common words of a query may bring together. Scoring one takes some 10 µs; rare
+/// Notes that the common words of a query may bring together. Scoring one takes some 6 µs; rare
 /// words bring all of theirs.
-pub const LEXICAL_BUDGET: i64 = 1_000;
+pub const LEXICAL_BUDGET: i64 = 500;
 /// Buckets of so many notes are measured now and then instead of counted for every search.
 pub const MEASURED_FROM: i64 = 200;
 /// Words of a measured bucket that so many of its notes have are known to be common.
@@ -451,15 +451,26 @@ fn distinct(passages: Vec<MemoryId>, limit: i64) -> Vec<MemoryId> {
     notes
 }
 
-/// A candidate with everything that ranks it.
-#[derive(Clone, Debug)]
-pub struct Candidate {
+/// What ranks a candidate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Similarity {
     /// The note.
-    pub memory: Memory,
+    pub memory_id: MemoryId,
+    /// When it was written.
+    pub created_at: DateTime<Utc>,
     /// Cosine similarity of its nearest passage, `-1..=1`; `None` without vectors.
     pub cosine: Option<f64>,
     /// Inner product with the query's expansion; `None` without one.
     pub expansion: Option<f64>,
+    /// Where the nearest passage is, in bytes of the note's UTF-8.
+    pub passage: Option<Range<usize>>,
+}
+
+/// A candidate that has been read.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The note.
+    pub memory: Memory,
     /// Where the nearest passage is, in bytes of the note's UTF-8.
     pub passage: Option<Range<usize>>,
 }
@@ -474,55 +485,59 @@ pub struct Reference<'a> {
     pub sparse: Option<(&'a Sparse, &'a str)>,
 }
 
-/// The rows of `ids` that the caller can see, with their similarities.
-pub async fn notes(
+/// How near those of `ids` are that the caller can see; in no order.
+pub async fn similarities(
     tx: &mut Tx,
     ids: &[MemoryId],
     reference: Option<&Reference<'_>>,
-) -> Result<Vec<Candidate>> {
-    let caller = tx.caller().clone();
-    let vector = reference.map(|r| HalfVector::from_f32_slice(r.dense.as_slice()));
+) -> Result<Vec<Similarity>> {
+    #[derive(diesel::QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        memory_id: MemoryId,
+        #[diesel(sql_type = Timestamptz)]
+        created_at: DateTime<Utc>,
+        #[diesel(sql_type = Nullable<Double>)]
+        cosine: Option<f64>,
+        #[diesel(sql_type = Nullable<Integer>)]
+        starts_at: Option<i32>,
+        #[diesel(sql_type = Nullable<Integer>)]
+        ends_at: Option<i32>,
+        #[diesel(sql_type = Nullable<Double>)]
+        expansion: Option<f64>,
+    }
     let sparse = reference.and_then(|r| r.sparse);
-    let rows: Vec<(Memory, Option<Vec<f64>>, Option<f64>)> = memories::table
-        .filter(visibility::memory(&caller))
-        .filter(memories::id.eq_any(ids))
-        .select((
-            Memory::as_select(),
-            // arrays are compared element by element: the greatest is the nearest passage's
-            sql::<Nullable<Array<Double>>>("(SELECT max(ARRAY[1 - (e.embedding <=> ")
-                .bind::<Nullable<HalfVectorType>, _>(vector)
-                .sql(
-                    "), e.starts_at, e.ends_at]) FROM memory_embeddings e \
-                     WHERE e.memory_id = memories.id AND e.model_id = ",
-                )
-                .bind::<Nullable<Text>, _>(reference.map(|r| r.model_id))
-                .sql(")"),
-            sql::<Nullable<Double>>("(SELECT -(x.terms <#> ")
-                .bind::<Nullable<SparseVectorType>, _>(sparse.map(|(s, _)| sparsevec(s)))
-                .sql(
-                    ") FROM memory_expansions x WHERE x.memory_id = memories.id \
-                     AND x.model_id = ",
-                )
-                .bind::<Nullable<Text>, _>(sparse.map(|(_, model)| model))
-                // in a sub-select of its own: asked once, not for every note
-                .sql(" AND (SELECT is_active_sparse_model(")
-                .bind::<Nullable<Text>, _>(sparse.map(|(_, model)| model))
-                .sql(")))"),
-        ))
+    let rows: Vec<Row> = diesel::sql_query("SELECT * FROM note_similarities($1, $2, $3, $4, $5)")
+        .bind::<Array<Text>, _>(ids)
+        .bind::<Nullable<HalfVectorType>, _>(
+            reference.map(|r| HalfVector::from_f32_slice(r.dense.as_slice())),
+        )
+        .bind::<Nullable<Text>, _>(reference.map(|r| r.model_id))
+        .bind::<Nullable<SparseVectorType>, _>(sparse.map(|(s, _)| sparsevec(s)))
+        .bind::<Nullable<Text>, _>(sparse.map(|(_, model)| model))
         .kept()
         .load(tx.connection())
         .await?;
+    let offset = |at: Option<i32>| at.and_then(|at| usize::try_from(at).ok());
     Ok(rows
         .into_iter()
-        .map(|(memory, nearest, expansion)| {
-            let nearest = nearest.unwrap_or_default();
-            let offset = |i: usize| nearest.get(i).map(|at| *at as usize);
-            Candidate {
-                memory,
-                cosine: nearest.as_slice().first().copied(),
-                expansion,
-                passage: offset(1).zip(offset(2)).map(|(start, end)| start..end),
-            }
+        .map(|row| Similarity {
+            memory_id: row.memory_id,
+            created_at: row.created_at,
+            cosine: row.cosine,
+            expansion: row.expansion,
+            passage: offset(row.starts_at).zip(offset(row.ends_at)).map(|(from, to)| from..to),
         })
         .collect())
+}
+
+/// Those of `ids` that the caller can see; in no order.
+pub async fn notes(tx: &mut Tx, ids: &[MemoryId]) -> Result<Vec<Memory>> {
+    let caller = tx.caller().clone();
+    Ok(memories::table
+        .filter(visibility::memory(&caller))
+        .filter(memories::id.eq_any(ids))
+        .select(Memory::as_select())
+        .load(tx.connection())
+        .await?)
 }

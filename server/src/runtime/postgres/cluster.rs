@@ -27,7 +27,8 @@ const PID_FILE: &str = "postmaster.pid";
 const MAJOR_VERSION: &str = "18";
 
 /// Settings for a new cluster. They go into its `postgresql.conf`, where its owner may change them.
-const SETTINGS: [&str; 2] = ["shared_buffers=128MB", "max_connections=200"];
+/// The buffers hold the index over some 200,000 vectors; what is not used takes no memory.
+const SETTINGS: [&str; 2] = ["shared_buffers=512MB", "max_connections=200"];
 
 /// Character classes for full-text search, best first: not every system has the first.
 const CTYPES: [&str; 2] = ["C.UTF-8", "C"];

@@ -56,7 +56,7 @@ mod tests {
             created_at: Utc::now(),
             updated_at: Utc::now(),
         };
-        Candidate { memory, cosine: None, expansion: None, passage }
+        Candidate { memory, passage }
     }
 
     fn read(content: &str, passage: Option<Range<usize>>, question: &str) -> String {
