@@ -108,6 +108,7 @@ fn the_docs_work_when_pasted() {
         "docs/cli.md",
         "docs/http.md",
         "docs/mcp.md",
+        "docs/performance.md",
     ] {
         let blocks = shell_blocks(page);
         if blocks.is_empty() {
