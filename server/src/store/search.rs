@@ -24,10 +24,11 @@ use std::ops::Range;
 /// to miss. The index is no faster while a tenth of all passages can be seen (it walks past the
 /// others), and loses recall below that; where half can be seen, it is five times as fast.
 pub const EXACT_BELOW: i64 = 20_000;
-/// Above that, comparing `v` passages of `n` takes as long as walking the index past the `n - v`
-/// others where `v² = n` times this: both were measured at 100,000 and 1,000,000 passages. So the
-/// index is taken from the greater of [`EXACT_BELOW`] and `sqrt(n * BREAK_EVEN)` on.
-pub const BREAK_EVEN: f64 = 8_000.0;
+/// Comparing takes time with the `v` passages that can be seen, walking the index with the `n / v`
+/// that it passes for each of them: they meet where `v² = n` times this. With 100,000 of 1,000,000
+/// to be seen, the index took 8 to 15 ms and comparing 125 to 140. So the index is walked from the
+/// greater of [`EXACT_BELOW`] and `sqrt(n * BREAK_EVEN)` on.
+pub const BREAK_EVEN: f64 = 1_000.0;
 /// Most distinct words of a query that the lexical arm looks for.
 pub const MAX_QUERY_TERMS: i32 = 64;
 /// Notes that the common words of a query may bring together. Scoring one takes some 6 µs; rare
