@@ -8,8 +8,8 @@ use switchy_server::search::embedder::Dense;
 use switchy_server::store::ids::KeyId;
 use switchy_server::store::memory::Visibility;
 use switchy_server::store::search::{
-    EXACT_BELOW, Filter, LEXICAL_BUDGET, LISTED_FROM, MEASURED_FROM, Scan, nearest,
-    refresh_statistics,
+    BREAK_EVEN, EXACT_BELOW, Filter, LEXICAL_BUDGET, LISTED_FROM, MEASURED_FROM, Scan, exact_below,
+    nearest, refresh_statistics,
 };
 
 fn words_alone() -> Options {
@@ -351,6 +351,22 @@ async fn whichever_way_is_taken_the_nearest_are_found() {
     let model = embedders::real();
     let found = nearest(&mut tx, &query, model.model_id(), &filter, 10, 200).await.expect("found");
     assert_eq!(found, Some((Vec::new(), Scan::Exact)));
+}
+
+#[tokio::test]
+async fn the_more_passages_there_are_the_more_are_compared() {
+    let server = Server::with(words_alone()).await;
+    let below = async || exact_below(&server.store).await.expect("asked");
+    assert_eq!(below().await, EXACT_BELOW);
+    let sql = server.sql().await;
+    // as if the database had found so many when it looked last
+    for (passages, expected) in
+        [(100_000.0_f32, EXACT_BELOW), (10_000_000.0, (10_000_000.0 * BREAK_EVEN).sqrt() as i64)]
+    {
+        let set = "UPDATE pg_class SET reltuples = $1 WHERE oid = 'memory_embeddings'::regclass";
+        assert_eq!(sql.execute(set, &[&passages]).await.expect("set"), 1);
+        assert_eq!(below().await, expected, "{passages}");
+    }
 }
 
 #[tokio::test]

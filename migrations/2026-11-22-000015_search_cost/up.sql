@@ -1,7 +1,7 @@
--- The same searches by words at a half to two thirds of their cost. What was measured: copies of
--- words' lists put by (a note is read where it is scored now), names of buckets put together for
--- every hit (a place in an array now), constants that were decimal numbers and made the arithmetic
--- decimal, and statements planned anew for every question.
+-- The same searches by words at two thirds of their cost. What was measured: copies of words' lists
+-- put by (a note is read where it is scored now), names of buckets put together for every hit (a place
+-- in an array now), constants that were decimal numbers and made the arithmetic decimal, and statements
+-- planned anew for every question.
 
 -- The caller's best notes by BM25 (k1 1.2, b 0.75): as before, see there.
 CREATE OR REPLACE FUNCTION lexical_candidates(
