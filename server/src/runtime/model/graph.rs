@@ -5,6 +5,7 @@ use super::onnx::{
     Attribute, Dimension, ElementType, GraphMessage, IR_VERSION, Model, Node, OPSET_VERSION,
     OperatorSet, Shape, Tensor, TensorType, ValueInfo, ValueType,
 };
+use super::quantize::QuantizedMatrix;
 
 /// Who made the model, as its file tells. Part of the file's bytes, and so of its checksum.
 const PRODUCER: &str = "switchy";
@@ -145,6 +146,17 @@ impl Graph {
     pub(super) fn bytes(&mut self, name: &str, shape: &[usize], values: &[i8]) -> Value {
         let bytes = values.iter().map(|value| value.cast_unsigned()).collect();
         self.constant(name, ElementType::Int8, shape, bytes)
+    }
+
+    /// Adds `weight`, one row an output of the layer `name`, as the right side of an integer product.
+    pub(super) fn product_weights(&mut self, name: &str, weight: &QuantizedMatrix) -> Value {
+        let shape = [weight.columns(), weight.rows()];
+        self.bytes(&format!("{name}.weight.integers"), &shape, &weight.transposed_values())
+    }
+
+    /// Adds the scales of `weight`, one an output of the layer `name`.
+    pub(super) fn scales(&mut self, name: &str, weight: &QuantizedMatrix) -> Value {
+        self.floats(&format!("{name}.weight.scales"), &[weight.rows()], weight.scales())
     }
 
     /// The finished model.

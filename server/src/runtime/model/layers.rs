@@ -83,27 +83,12 @@ impl<'build> Layers<'build> {
     ) -> Result<Value, ModelError> {
         // A checkpoint keeps a row for each output; the product wants a column for each.
         let weight = self.quantized(&format!("{name}.weight"), [outputs, inputs])?;
-        let (integers, scales) = self.product_weights(name, &weight);
+        let integers = self.graph.product_weights(name, &weight);
+        let scales = self.graph.scales(name, &weight);
         let bias = self.tensor(&format!("{name}.bias"), &[outputs])?;
         let product = self.graph.integer_product(input, &integers);
         let product = self.graph.rescale(&product, input, &scales);
         Ok(self.graph.op("Add", &[&product, &bias]))
-    }
-
-    /// Adds `weight`, one row an output, as the right side of an integer product, and its scales.
-    pub(super) fn product_weights(
-        &mut self,
-        name: &str,
-        weight: &QuantizedMatrix,
-    ) -> (Value, Value) {
-        let integers = self.graph.bytes(
-            &format!("{name}.weight.integers"),
-            &[weight.columns(), weight.rows()],
-            &weight.transposed_values(),
-        );
-        let scales =
-            self.graph.floats(&format!("{name}.weight.scales"), &[weight.rows()], weight.scales());
-        (integers, scales)
     }
 
     /// The layer normalisation `name`, of `width` columns.

@@ -37,6 +37,17 @@ impl QuantizedMatrix {
         self.scales.push(scale);
     }
 
+    /// The same rows, at most `rows` at a time.
+    pub(super) fn chunks(&self, rows: usize) -> impl Iterator<Item = Self> {
+        let Self { columns, values, scales } = self;
+        let columns = *columns;
+        values.chunks(rows * columns).zip(scales.chunks(rows)).map(move |(values, scales)| Self {
+            columns,
+            values: values.to_vec(),
+            scales: scales.to_vec(),
+        })
+    }
+
     /// The number of rows, and of scales.
     pub(super) fn rows(&self) -> usize {
         self.scales.len()
@@ -128,6 +139,18 @@ mod tests {
         let matrix = QuantizedMatrix::from_rows(2, [0.0, -0.0, tiny, -tiny].into_iter());
         assert_eq!(matrix.scales(), [1.0, 1.0]);
         assert_eq!(matrix.values(), [0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn chunks_are_whole_rows_in_order_and_the_last_one_what_remains() {
+        let matrix = QuantizedMatrix::from_rows(2, (1..=10_u8).map(f32::from));
+        let chunks: Vec<_> = matrix.chunks(2).collect();
+        assert_eq!(chunks.iter().map(QuantizedMatrix::rows).collect::<Vec<_>>(), [2, 2, 1]);
+        let values: Vec<i8> = chunks.iter().flat_map(|chunk| chunk.values().to_vec()).collect();
+        assert_eq!(values, matrix.values());
+        let scales: Vec<f32> = chunks.iter().flat_map(|chunk| chunk.scales().to_vec()).collect();
+        assert_eq!(scales, matrix.scales());
+        assert!(chunks.iter().all(|chunk| chunk.columns() == 2));
     }
 
     #[test]
