@@ -83,17 +83,13 @@ impl Onnx {
         };
         Ok(Self { dense, splade, tokenizers })
     }
-
-    fn weigh(&mut self, text: &str, most: usize) -> Result<Option<Sparse>, EmbedError> {
-        let sparse = self.splade.as_mut().map(|model| model.weigh(text)).transpose()?;
-        Ok(sparse.map(|sparse| sparse.top(most)))
-    }
 }
 
 impl Engine for Onnx {
     fn query(&mut self, text: &str) -> Result<QueryEmbedding, EmbedError> {
         let dense = self.dense.embed(text)?;
-        Ok(QueryEmbedding { dense, sparse: self.weigh(text, QUERY_TERMS)? })
+        let sparse = self.splade.as_mut().map(|model| model.weigh(text)).transpose()?;
+        Ok(QueryEmbedding { dense, sparse: sparse.map(|terms| terms.top(QUERY_TERMS)) })
     }
 
     fn passages(&mut self, text: &str) -> Result<Vec<Range<usize>>, EmbedError> {
@@ -104,8 +100,19 @@ impl Engine for Onnx {
         Ok(cut(text, encoding.get_offsets(), *limits))
     }
 
-    fn passage(&mut self, text: &str) -> Result<(Dense, Option<Sparse>), EmbedError> {
-        let dense = self.dense.embed(text)?;
-        Ok((dense, self.weigh(text, NOTE_TERMS)?))
+    fn dense(&mut self, passage: &str) -> Result<Dense, EmbedError> {
+        self.dense.embed(passage)
+    }
+
+    fn expands(&self) -> bool {
+        self.splade.is_some()
+    }
+
+    fn sparse(&mut self, passage: &str) -> Result<Sparse, EmbedError> {
+        let model = self
+            .splade
+            .as_mut()
+            .ok_or_else(|| EmbedError::Unavailable("there is no model that expands".into()))?;
+        Ok(model.weigh(passage)?.top(NOTE_TERMS))
     }
 }

@@ -13,6 +13,7 @@ mod engine;
 pub(super) mod folder;
 mod local;
 mod none;
+mod note;
 mod passages;
 mod pool;
 mod queue;

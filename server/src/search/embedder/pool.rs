@@ -4,16 +4,15 @@ use std::{
     ops::Range,
     sync::Arc,
     thread::{self, JoinHandle},
-    vec,
 };
 
 use tokio::sync::oneshot;
 
 use super::{
     EmbedError,
-    engine::NOTE_TERMS,
+    note::NoteWork,
     queue::{Queue, Request, Task},
-    vectors::{Dense, NoteEmbedding, Passage, QueryEmbedding, Sparse},
+    vectors::{Dense, NoteEmbedding, QueryEmbedding, Sparse},
 };
 use crate::search::renewed::{ModelError, Renewed};
 
@@ -25,8 +24,14 @@ pub(super) trait Engine: Send + 'static {
     /// Where to cut a note: at least one range of bytes.
     fn passages(&mut self, text: &str) -> Result<Vec<Range<usize>>, EmbedError>;
 
-    /// The vectors of one passage.
-    fn passage(&mut self, text: &str) -> Result<(Dense, Option<Sparse>), EmbedError>;
+    /// The vector of one passage.
+    fn dense(&mut self, passage: &str) -> Result<Dense, EmbedError>;
+
+    /// Whether there is a model for [`Engine::sparse`].
+    fn expands(&self) -> bool;
+
+    /// The terms of one passage.
+    fn sparse(&mut self, passage: &str) -> Result<Sparse, EmbedError>;
 }
 
 /// The threads and the queue in front of them. Dropping it turns all waiting requests away, and
@@ -79,13 +84,7 @@ impl Pool {
     pub(super) async fn note(&self, text: &str) -> Result<NoteEmbedding, EmbedError> {
         let (reply, answer) = oneshot::channel();
         self.queue
-            .push_note(NoteWork {
-                text: text.to_owned(),
-                ranges: None,
-                passages: Vec::new(),
-                sparse: None,
-                reply,
-            })
+            .push_note(NoteWork::new(text.to_owned(), reply))
             .map_err(|_| EmbedError::Overloaded)?;
         answer.await.unwrap_or_else(|_| Err(shut_down()))
     }
@@ -127,54 +126,6 @@ impl Request for QueryWork {
     }
 }
 
-/// A note, how far it got, and where its answer goes.
-struct NoteWork {
-    text: String,
-    /// The passages still to do; `None` before the note has been cut.
-    ranges: Option<vec::IntoIter<Range<usize>>>,
-    passages: Vec<Passage>,
-    sparse: Option<Sparse>,
-    reply: oneshot::Sender<Result<NoteEmbedding, EmbedError>>,
-}
-
-impl Request for NoteWork {
-    fn is_abandoned(&self) -> bool {
-        self.reply.is_closed()
-    }
-}
-
-impl NoteWork {
-    /// Does one passage; says whether there are more.
-    fn advance(&mut self, engine: &mut impl Engine) -> Result<bool, EmbedError> {
-        let ranges = match &mut self.ranges {
-            Some(ranges) => ranges,
-            None => self.ranges.insert(engine.passages(&self.text)?.into_iter()),
-        };
-        if let Some(Range { start, end }) = ranges.next() {
-            let text = self.text.get(start..end).ok_or_else(|| {
-                EmbedError::Failed(format!("there is no passage at bytes {start}..{end}"))
-            })?;
-            let (dense, sparse) = engine.passage(text)?;
-            self.passages.push(Passage { start, end, dense });
-            self.sparse = match (self.sparse.take(), sparse) {
-                (Some(so_far), Some(more)) => Some(so_far.max(more)),
-                (one, other) => one.or(other),
-            };
-        }
-        Ok(ranges.len() > 0)
-    }
-
-    fn finish(self, outcome: Result<(), EmbedError>) {
-        let Self { passages, sparse, reply, .. } = self;
-        let embedding = outcome.map(|()| NoteEmbedding {
-            passages,
-            sparse: sparse.map(|terms| terms.top(NOTE_TERMS)),
-        });
-        // Whoever asked may have gone.
-        let _ = reply.send(embedding);
-    }
-}
-
 /// What one thread does until the queue is closed.
 fn run<E: Engine>(
     mut engine: Renewed<E, impl Fn() -> Result<E, EmbedError>>,
@@ -187,12 +138,23 @@ fn run<E: Engine>(
             Some(Task::Query(QueryWork { text, reply })) => {
                 let _ = reply.send(engine.call(|engine| engine.query(&text)));
             }
-            // Passage by passage, so that a query waits for one of them and not for the note.
-            Some(Task::Note(mut note)) => match engine.call(|engine| note.advance(engine)) {
-                Ok(true) => queue.resume_note(note),
-                Ok(false) => note.finish(Ok(())),
-                Err(error) => note.finish(Err(error)),
-            },
+            // Step by step, so that a query waits for one of them and not for the note, and other
+            // threads can do the next one.
+            Some(Task::Note(note)) => {
+                if let Err(error) = engine.call(|engine| note.cut(engine)) {
+                    note.fail(error);
+                    continue;
+                }
+                let (step, more) = note.next_step();
+                if more {
+                    queue.resume_note(note.clone());
+                }
+                match step.map(|step| engine.call(|engine| note.compute(&step, engine))) {
+                    Some(Ok(done)) => note.add(done),
+                    Some(Err(error)) => note.fail(error),
+                    None => {}
+                }
+            }
         }
     }
 }
@@ -251,7 +213,8 @@ mod tests {
             match text {
                 "panic" => panic!("as asked"),
                 "gate" => {
-                    let entered = self.gate.entered.lock().expect("no panic under the lock");
+                    let entered =
+                        self.gate.entered.lock().expect("no panic under the lock").clone();
                     entered.send(()).expect("a test that waits");
                     let release = self.gate.release.lock().expect("no panic under the lock");
                     // A dropped sender releases, too.
@@ -284,11 +247,19 @@ mod tests {
                 .collect())
         }
 
-        fn passage(&mut self, text: &str) -> Result<(Dense, Option<Sparse>), EmbedError> {
-            self.see(text);
+        fn dense(&mut self, passage: &str) -> Result<Dense, EmbedError> {
+            self.see(passage);
+            Ok(dense())
+        }
+
+        fn expands(&self) -> bool {
+            true
+        }
+
+        fn sparse(&mut self, passage: &str) -> Result<Sparse, EmbedError> {
             // One term a passage, heavier for longer passages.
-            let id = u32::from(text.as_bytes()[0]);
-            Ok((dense(), Some(Sparse::new(vec![(id, text.len() as f32)]))))
+            let id = u32::from(passage.as_bytes()[0]);
+            Ok(Sparse::new(vec![(id, passage.len() as f32)]))
         }
     }
 
@@ -301,6 +272,10 @@ mod tests {
 
     /// A pool of one thread.
     fn pool(capacity: usize) -> Test {
+        pool_of(1, capacity)
+    }
+
+    fn pool_of(threads: usize, capacity: usize) -> Test {
         let lab = Arc::new(Lab::default());
         let (gate, at_gate, release) = gate();
         let build = {
@@ -314,7 +289,7 @@ mod tests {
             }
         };
         let first = build().expect("an engine");
-        let pool = Pool::start(first, build, 1, capacity).expect("threads");
+        let pool = Pool::start(first, build, threads, capacity).expect("threads");
         Test { pool, lab, at_gate, release }
     }
 
@@ -331,6 +306,25 @@ mod tests {
         assert_eq!(ranges, [(0, 2), (3, 4), (5, 9)]);
         let sparse = note.sparse.expect("terms");
         assert_eq!(sparse.terms(), [(u32::from(b'a'), 4.0), (u32::from(b'b'), 1.0)]);
+    }
+
+    #[tokio::test]
+    async fn idle_threads_join_in_the_work_on_one_note() {
+        let Test { pool, lab, at_gate, release } = pool_of(2, 8);
+        let mut note = pin!(pool.note("gate|gate|b"));
+        assert!(enqueue(&mut note).is_pending());
+        for _ in 0..2 {
+            let patience = std::time::Duration::from_secs(60);
+            at_gate.recv_timeout(patience).expect("two threads, each with a passage of its own");
+        }
+        assert_eq!(lab.seen(), ["gate", "gate"]);
+        for _ in 0..2 {
+            release.send(()).expect("two waiting engines");
+        }
+        let note = note.await.expect("an embedding");
+        let ranges: Vec<_> = note.passages.iter().map(|p| (p.start, p.end)).collect();
+        assert_eq!(ranges, [(0, 4), (5, 9), (10, 11)], "in the note's order");
+        assert_eq!(note.sparse.expect("terms").terms().len(), 2);
     }
 
     #[tokio::test]

@@ -34,6 +34,8 @@ pub(super) struct Queue<Q, N> {
 
 struct State<Q, N> {
     queries: VecDeque<Q>,
+    /// Notes that threads work on and others can join; no more than there are threads.
+    started: VecDeque<N>,
     notes: VecDeque<N>,
     queries_in_a_row: usize,
     closed: bool,
@@ -46,6 +48,7 @@ impl<Q: Request, N: Request> Queue<Q, N> {
             capacity: capacity.max(1),
             state: Mutex::new(State {
                 queries: VecDeque::new(),
+                started: VecDeque::new(),
                 notes: VecDeque::new(),
                 queries_in_a_row: 0,
                 closed: false,
@@ -77,11 +80,12 @@ impl<Q: Request, N: Request> Queue<Q, N> {
         Ok(())
     }
 
-    /// Puts a half-finished note back, before all others and whatever the queue's capacity.
+    /// Puts back a note of which more is to be done, before all others and whatever the queue's
+    /// capacity.
     pub(super) fn resume_note(&self, note: N) {
         let mut state = self.lock();
         if !state.closed {
-            state.notes.push_front(note);
+            state.started.push_back(note);
             self.changed.notify_one();
         }
     }
@@ -107,6 +111,7 @@ impl<Q: Request, N: Request> Queue<Q, N> {
         let mut state = self.lock();
         state.closed = true;
         state.queries.clear();
+        state.started.clear();
         state.notes.clear();
         self.changed.notify_all();
     }
@@ -131,12 +136,12 @@ impl<Q: Request, N: Request> State<Q, N> {
         if self.queries_in_a_row < MOST_QUERIES_IN_A_ROW
             && let Some(query) = first_wanted(&mut self.queries)
         {
-            let overtaken = usize::from(!self.notes.is_empty());
+            let overtaken = usize::from(!(self.started.is_empty() && self.notes.is_empty()));
             self.queries_in_a_row = overtaken * (self.queries_in_a_row + 1);
             return Some(Task::Query(query));
         }
         self.queries_in_a_row = 0;
-        match first_wanted(&mut self.notes) {
+        match first_wanted(&mut self.started).or_else(|| first_wanted(&mut self.notes)) {
             Some(note) => Some(Task::Note(note)),
             None => first_wanted(&mut self.queries).map(Task::Query),
         }
@@ -208,6 +213,14 @@ mod tests {
         queue.push_note(job(2)).expect("room");
         queue.resume_note(job(1));
         assert_eq!([(); 2].map(|()| next(&queue)), [('n', 1), ('n', 2)]);
+    }
+
+    #[test]
+    fn a_half_finished_note_takes_no_room() {
+        let queue = Queue::new(1);
+        queue.resume_note(job(1));
+        queue.push_query(job(2)).expect("room");
+        assert_eq!([(); 2].map(|()| next(&queue)), [('q', 2), ('n', 1)]);
     }
 
     #[test]
