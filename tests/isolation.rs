@@ -14,6 +14,11 @@ use switchy_server::auth::OrgRole;
 
 /// A word that every note contains.
 const EVERYWHERE: &str = "zulu";
+/// What notes are compared with: nothing, where the notes themselves say whose they are, or a vector,
+/// where their vectors do.
+const NO_REFERENCE: &str = "NULL, NULL";
+const A_VECTOR: &str = "array_fill(0.05::real, ARRAY[384])::vector::halfvec, \
+    (SELECT model_id FROM memory_embeddings LIMIT 1)";
 
 struct Person {
     caller: Caller,
@@ -544,11 +549,13 @@ async fn row_level_security_holds_without_the_predicates() {
 
         // asked for every note there is, by id
         let all: Vec<_> = world.notes.iter().map(|n| format!("'{}'", n.id)).collect();
-        let sql = format!(
-            "SELECT memory_id FROM note_similarities(ARRAY[{}], NULL, NULL, NULL, NULL)",
-            all.join(", ")
-        );
-        assert_eq!(column(&app, &sql).await, seen, "{who}: similarities");
+        for reference in [NO_REFERENCE, A_VECTOR] {
+            let sql = format!(
+                "SELECT memory_id FROM note_similarities(ARRAY[{}], {reference}, NULL, NULL)",
+                all.join(", ")
+            );
+            assert_eq!(column(&app, &sql).await, seen, "{who}: similarities to {reference}");
+        }
 
         for (place, space) in world.spaces.iter().enumerate() {
             let there = world.sessions.iter().filter(|s| s.space == place);
@@ -616,8 +623,10 @@ async fn a_transaction_that_forgot_its_caller_sees_nothing() {
         let count: i64 = client.query_one(sql, &[]).await.expect("read").get(0);
         assert_eq!(count, expected as i64, "of the organization nothing but its ORG notes");
         let ids: Vec<&str> = world.notes.iter().map(|n| n.id.as_str()).collect();
-        let sql = "SELECT * FROM note_similarities($1, NULL, NULL, NULL, NULL)";
-        assert_eq!(client.query(sql, &[&ids]).await.expect("read").len(), expected);
+        for reference in [NO_REFERENCE, A_VECTOR] {
+            let sql = format!("SELECT * FROM note_similarities($1, {reference}, NULL, NULL)");
+            assert_eq!(client.query(&sql, &[&ids]).await.expect("read").len(), expected);
+        }
     }
 }
 

@@ -39,8 +39,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Instant;
 use tokio::time::timeout_at;
 
-/// Candidates that each arm (words, vectors) contributes.
-pub const CANDIDATES: i32 = 100;
+/// Candidates that each arm (words, vectors) contributes, or as many as are asked for.
+pub const CANDIDATES: usize = 60;
 /// How many notes of one batch are embedded at the same time.
 pub const BATCH_CONCURRENCY: usize = 2;
 /// Most pieces of a query that are looked for literally.
@@ -267,17 +267,17 @@ impl Search {
         embedding: Option<&QueryEmbedding>,
     ) -> Result<Ranked> {
         let Question { text, filter, limit, min_score, pipeline } = *question;
+        let wanted = i32::try_from(limit.max(CANDIDATES)).unwrap_or(i32::MAX);
         let embedding = embedding.filter(|_| pipeline.vectors());
         let by_words = match pipeline.words() {
-            true => self.by_words(tx, text, filter).await?,
+            true => self.by_words(tx, text, filter, wanted).await?,
             false => Vec::new(),
         };
         let model_id = self.embedder.model_id();
         let nearest = match embedding {
             Some(e) => {
                 let exact_below = self.exact_below.load(Ordering::Relaxed);
-                store::nearest(tx, &e.dense, model_id, filter, CANDIDATES.into(), exact_below)
-                    .await?
+                store::nearest(tx, &e.dense, model_id, filter, wanted.into(), exact_below).await?
             }
             None => None,
         };
@@ -315,28 +315,33 @@ impl Search {
             .zip(fusion::fuse(&parts, query_expansion))
             .filter(|(_, score)| *score >= min_score)
             .collect::<Vec<_>>();
-        ranked.sort_by(|(a, a_score), (b, b_score)| {
-            b_score
-                .total_cmp(a_score)
-                .then_with(|| b.created_at.cmp(&a.created_at))
-                .then_with(|| b.memory_id.cmp(&a.memory_id))
-        });
+        ranked.sort_by(|(_, a), (_, b)| b.total_cmp(a));
         let may_come_forward = match &self.cross {
             Some(_) if pipeline.cross_encodes() => CROSS_ENCODED,
             _ => 0,
         };
-        ranked.truncate(limit.max(may_come_forward));
+        // and what is equal to the last of them: the notes tell which is the newest
+        let most = limit.max(may_come_forward);
+        let last = ranked.get(most.saturating_sub(1)).map_or(f64::NEG_INFINITY, |(_, s)| *s);
+        ranked.truncate(ranked.partition_point(|(_, score)| *score >= last));
         let ids: Vec<MemoryId> = ranked.iter().map(|(n, _)| n.memory_id.clone()).collect();
         let notes = store::notes(tx, &ids).await?;
         let mut notes: HashMap<MemoryId, Memory> =
             notes.into_iter().map(|memory| (memory.id.clone(), memory)).collect();
-        let candidates = ranked
+        let mut candidates: Vec<(Candidate, f64)> = ranked
             .into_iter()
             .filter_map(|(near, score)| {
                 let memory = notes.remove(&near.memory_id)?;
                 Some((Candidate { memory, passage: near.passage }, score))
             })
             .collect();
+        candidates.sort_by(|(a, a_score), (b, b_score)| {
+            b_score
+                .total_cmp(a_score)
+                .then_with(|| b.memory.created_at.cmp(&a.memory.created_at))
+                .then_with(|| b.memory.id.cmp(&a.memory.id))
+        });
+        candidates.truncate(most);
         Ok(Ranked { candidates, limit, pipeline, degraded })
     }
 
@@ -346,13 +351,14 @@ impl Search {
         tx: &mut Tx,
         text: &str,
         filter: &Filter,
+        wanted: i32,
     ) -> Result<Vec<(MemoryId, f64)>> {
-        let found = store::lexical(tx, text, filter, CANDIDATES).await?;
+        let found = store::lexical(tx, text, filter, wanted).await?;
         let pieces = if found.is_empty() { pieces(text) } else { Vec::new() };
         if pieces.is_empty() {
             return Ok(found);
         }
-        store::substring(tx, &pieces, filter, CANDIDATES.into()).await
+        store::substring(tx, &pieces, filter, wanted.into()).await
     }
 }
 

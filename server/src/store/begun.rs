@@ -21,8 +21,8 @@ use std::future::Future;
 /// statement: without a transaction no caller is set, and the policies show nothing.
 pub struct Begun {
     connection: Pooled,
-    /// What begins it, until the first statement.
-    beginning: Option<String>,
+    /// What is sent ahead of the next statement: what begins it, or settings.
+    ahead: Option<String>,
     /// Whether PostgreSQL may be in the transaction.
     open: bool,
 }
@@ -30,7 +30,7 @@ pub struct Begun {
 impl Begun {
     /// `sql` begins the transaction and says who acts in it.
     pub(super) fn by(connection: Pooled, sql: String) -> Self {
-        Begun { connection, beginning: Some(sql), open: false }
+        Begun { connection, ahead: Some(sql), open: false }
     }
 
     /// Makes everything so far durable.
@@ -51,28 +51,40 @@ impl Begun {
         Ok(())
     }
 
-    /// The beginning, when it is still to be sent.
-    fn take_beginning(&mut self) -> Option<String> {
+    /// Has `sql`, which has no answer, sent together with the next statement, before that one: at no
+    /// round trip of its own. It is not sent at all when there is no next statement.
+    pub(super) fn ahead_of_next(&mut self, sql: &str) {
+        match &mut self.ahead {
+            Some(ahead) => {
+                ahead.push_str("; ");
+                ahead.push_str(sql);
+            }
+            None => self.ahead = Some(sql.to_owned()),
+        }
+    }
+
+    /// What is to be sent ahead of the statement that is sent now.
+    fn take_ahead(&mut self) -> Option<String> {
         self.open = true;
-        self.beginning.take()
+        self.ahead.take()
     }
 }
 
-/// The answer to `statement`, which `beginning` is sent ahead of.
+/// The answer to `statement`, which `ahead` is sent before.
 async fn together<T>(
     connection: &AsyncPgConnection,
-    beginning: String,
+    ahead: String,
     statement: impl Future<Output = QueryResult<T>>,
 ) -> QueryResult<T> {
-    let begin = async {
+    let before = async {
         let mut connection = connection;
-        connection.batch_execute(&beginning).await
+        connection.batch_execute(&ahead).await
     };
     // both count themselves
     trips::uncount();
     // polled in this order, and sent when first polled
-    let (begun, answer) = join(begin, statement).await;
-    begun?;
+    let (before, answer) = join(before, statement).await;
+    before?;
     answer
 }
 
@@ -98,12 +110,12 @@ impl AsyncConnectionCore for Begun {
         T: AsQuery + 'query,
         T::Query: QueryFragment<Pg> + QueryId + 'query,
     {
-        let beginning = self.take_beginning();
+        let ahead = self.take_ahead();
         let mut connection: &'conn AsyncPgConnection = &self.connection;
         let answer = connection.load(source);
-        match beginning {
+        match ahead {
             None => answer,
-            Some(beginning) => together(connection, beginning, answer).boxed(),
+            Some(ahead) => together(connection, ahead, answer).boxed(),
         }
     }
 
@@ -114,23 +126,21 @@ impl AsyncConnectionCore for Begun {
     where
         T: QueryFragment<Pg> + QueryId + 'query,
     {
-        let beginning = self.take_beginning();
+        let ahead = self.take_ahead();
         let mut connection: &'conn AsyncPgConnection = &self.connection;
         let answer = connection.execute_returning_count(source);
-        match beginning {
+        match ahead {
             None => answer,
-            Some(beginning) => together(connection, beginning, answer).boxed(),
+            Some(ahead) => together(connection, ahead, answer).boxed(),
         }
     }
 }
 
 impl SimpleAsyncConnection for Begun {
     async fn batch_execute(&mut self, query: &str) -> QueryResult<()> {
-        match self.take_beginning() {
+        match self.take_ahead() {
             None => self.connection.batch_execute(query).await,
-            Some(beginning) => {
-                self.connection.batch_execute(&format!("{beginning}; {query}")).await
-            }
+            Some(ahead) => self.connection.batch_execute(&format!("{ahead}; {query}")).await,
         }
     }
 }

@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
-use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::RunQueryDsl;
 use pgvector::HalfVector;
 use pgvector::sql_types::{HalfVector as HalfVectorType, SparseVector as SparseVectorType};
 use std::ops::Range;
@@ -275,21 +275,18 @@ pub async fn nearest(
         return Ok(Some((distinct(found, limit), Scan::Exact)));
     }
     // The planner must not choose: it took the index where the exact scan was a hundred times
-    // faster. `strict_order` keeps walking until enough rows pass the filter.
-    tx.connection()
-        .batch_execute(&format!(
-            "SET LOCAL hnsw.iterative_scan = strict_order; \
-             SET LOCAL hnsw.ef_search = {EF_SEARCH}; SET LOCAL enable_seqscan = off; \
-             SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off"
-        ))
-        .await?;
+    // faster. Nor must it plan anew: there is one way to go, and looking for it takes as long as a
+    // quarter of the walk. `strict_order` keeps walking until enough rows pass the filter.
+    tx.connection().ahead_of_next(&format!(
+        "SET LOCAL hnsw.iterative_scan = strict_order; SET LOCAL hnsw.ef_search = {EF_SEARCH}; \
+         SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; \
+         SET LOCAL enable_sort = off; SET LOCAL plan_cache_mode = force_generic_plan"
+    ));
     let found = nearest.passages(tx, Scan::Index, None).await?;
-    tx.connection()
-        .batch_execute(
-            "SET LOCAL enable_seqscan = on; SET LOCAL enable_bitmapscan = on; \
-             SET LOCAL enable_sort = on",
-        )
-        .await?;
+    tx.connection().ahead_of_next(
+        "SET LOCAL enable_seqscan = on; SET LOCAL enable_bitmapscan = on; \
+         SET LOCAL enable_sort = on; SET LOCAL plan_cache_mode = auto",
+    );
     let wanted = usize::try_from(limit * PASSAGES_PER_NOTE).unwrap_or(usize::MAX);
     if found.len() >= wanted {
         return Ok(Some((distinct(found, limit), Scan::Index)));
@@ -440,7 +437,8 @@ impl Nearest<'_> {
             }
             None => {}
         }
-        Ok(nearest.load(tx.connection()).await?)
+        // one text for each set of filters
+        Ok(nearest.kept().load(tx.connection()).await?)
     }
 }
 
@@ -457,8 +455,6 @@ fn distinct(passages: Vec<MemoryId>, limit: i64) -> Vec<MemoryId> {
 pub struct Similarity {
     /// The note.
     pub memory_id: MemoryId,
-    /// When it was written.
-    pub created_at: DateTime<Utc>,
     /// Cosine similarity of its nearest passage, `-1..=1`; `None` without vectors.
     pub cosine: Option<f64>,
     /// Inner product with the query's expansion; `None` without one.
@@ -496,8 +492,6 @@ pub async fn similarities(
     struct Row {
         #[diesel(sql_type = Text)]
         memory_id: MemoryId,
-        #[diesel(sql_type = Timestamptz)]
-        created_at: DateTime<Utc>,
         #[diesel(sql_type = Nullable<Double>)]
         cosine: Option<f64>,
         #[diesel(sql_type = Nullable<Integer>)]
@@ -524,7 +518,6 @@ pub async fn similarities(
         .into_iter()
         .map(|row| Similarity {
             memory_id: row.memory_id,
-            created_at: row.created_at,
             cosine: row.cosine,
             expansion: row.expansion,
             passage: offset(row.starts_at).zip(offset(row.ends_at)).map(|(from, to)| from..to),
