@@ -104,6 +104,28 @@ async fn among_many_common_words_the_rare_one_is_found() {
 }
 
 #[tokio::test]
+async fn of_a_word_that_all_have_the_newest_notes_are_found_and_nobody_elses() {
+    let server = Server::with(words_alone()).await;
+    let org = server.org("acme").await;
+    let eve = server.member(&org, "eve", OrgRole::Member).await;
+    let space = org.owner.space("Team").await;
+    fill(&server, &org.owner, "ORG", None, LEXICAL_BUDGET * 2, "apple of old {n}").await;
+    refresh_statistics(&server.store).await.expect("counted");
+    fill(&server, &org.owner, "ORG", None, 5, "apple apple apple of new {n}").await;
+    fill(&server, &org.owner, "PRIVATE", None, 20, "apple apple apple of mine {n}").await;
+    let space = space["id"].as_str();
+    fill(&server, &org.owner, "SPACE", space, 20, "apple apple apple of ours {n}").await;
+
+    let found = async |caller: &Caller| {
+        let found = scores(caller, "apple").await;
+        let of = |what: &str| found.iter().filter(|(content, _)| content.contains(what)).count();
+        (found.len(), ["new", "mine", "ours"].map(of))
+    };
+    assert_eq!(found(&eve).await, (100, [5, 0, 0]));
+    assert_eq!(found(&org.owner).await, (100, [5, 20, 20]));
+}
+
+#[tokio::test]
 async fn what_others_wrote_is_in_nobody_elses_counts() {
     let server = Server::with(words_alone()).await;
     let org = server.org("acme").await;
