@@ -92,6 +92,8 @@ pub struct Search {
     backfill: Backfill,
     /// Whether the database was searched with this server's model when somebody looked last.
     is_active: Arc<AtomicBool>,
+    /// Whether its notes are expanded by this server's model, as far as is known.
+    expands: Arc<AtomicBool>,
     /// Fewer visible passages are all compared.
     exact_below: Arc<AtomicI64>,
     log: Logger,
@@ -126,7 +128,8 @@ impl Search {
         let is_active = Arc::new(AtomicBool::new(true));
         let exact_below = Arc::new(AtomicI64::new(EXACT_BELOW));
         let backfill = Backfill::default();
-        Search { embedder, queries, cross: None, backfill, is_active, exact_below, log }
+        let expands = Arc::new(AtomicBool::new(true));
+        Search { embedder, queries, cross: None, backfill, is_active, expands, exact_below, log }
     }
 
     /// The same, the best notes put in order by this cross-encoder, if there is one.
@@ -153,10 +156,8 @@ impl Search {
         let own = self.embedder.model_id();
         let same = active.model_id == own;
         self.note_active(same);
-        if same && active.sparse_model_id.as_deref() != self.embedder.sparse_model_id() {
-            slog::debug!(self.log, "this server does not rerank: the database has another reranker";
-                "own" => self.embedder.sparse_model_id(),
-                "database" => active.sparse_model_id.as_deref());
+        if same {
+            self.note_expanding(active.sparse_model_id.as_deref());
         }
         same
     }
@@ -171,6 +172,17 @@ impl Search {
                 "own" => self.embedder.model_id());
         } else if active && !before {
             slog::info!(self.log, "the database is searched with this server's model again");
+        }
+    }
+
+    /// Remembers whether the database's notes are expanded by this server's model.
+    fn note_expanding(&self, active: Option<&str>) {
+        let own = self.embedder.sparse_model_id();
+        let before = self.expands.swap(active == own, Ordering::Relaxed);
+        if before && active != own {
+            slog::warn!(self.log, "the database's notes are expanded by another model than this \
+                server's: searching without expansions; `switchy-server reembed` expands them anew";
+                "own" => own, "database" => active);
         }
     }
 
