@@ -104,6 +104,27 @@ async fn among_many_common_words_the_rare_one_is_found() {
 }
 
 #[tokio::test]
+async fn among_many_notes_the_limit_cuts_the_same_ranking() {
+    let server = Server::with(words_alone()).await;
+    let org = server.org("acme").await;
+    for content in ["apple {n}", "apple pear {n}", "a pear and an apple of the year {n}"] {
+        fill(&server, &org.owner, "ORG", None, 60, content).await;
+    }
+    for query in ["apple", "pear of the year", "apple 17"] {
+        let all = scores(&org.owner, query).await;
+        assert_eq!(all.len(), 100, "{query}");
+        for limit in [1, 20, 60, 61, 99] {
+            let body = json!({ "query": query, "limit": limit });
+            let data = org.owner.post("/memory/search", body).await.data(200);
+            let some = data["results"].as_array().expect("results").iter();
+            let some: Vec<_> = some.map(|r| r["memory"]["content"].as_str()).collect();
+            let expected: Vec<_> = all[..limit].iter().map(|(c, _)| Some(c.as_str())).collect();
+            assert_eq!(some, expected, "{query}, {limit}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn of_a_word_that_all_have_the_newest_notes_are_found_and_nobody_elses() {
     let server = Server::with(words_alone()).await;
     let org = server.org("acme").await;

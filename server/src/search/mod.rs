@@ -6,6 +6,7 @@
 
 mod backfill;
 mod cache;
+mod candidates;
 pub mod cross_encoder;
 pub mod embedder;
 mod finish;
@@ -29,6 +30,7 @@ use crate::store::models::{self, Models};
 use crate::store::search::{self as store, Candidate, EXACT_BELOW, Filter, Reference};
 use crate::store::{Store, Tx};
 use cache::QueryCache;
+use candidates::{Candidates, Placed};
 use cross_encoder::{CROSS_ENCODED, CrossEncoding};
 use embedder::{EmbedError, Embedder, NoteEmbedding, QueryEmbedding};
 use futures::{StreamExt, stream};
@@ -39,8 +41,12 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Instant;
 use tokio::time::timeout_at;
 
-/// Candidates that each arm (words, vectors) contributes, or as many as are asked for.
+/// Candidates of each arm (words, vectors) that are ranked together. Who asks for more hits gets the
+/// next ones after these, so that the limit changes no order.
 pub const CANDIDATES: usize = 60;
+/// Candidates of each arm when more than [`CANDIDATES`] hits are asked for, and those that the words
+/// are asked for in any case: with few rare words, common ones bring more.
+const MORE_CANDIDATES: usize = 100;
 /// How many notes of one batch are embedded at the same time.
 pub const BATCH_CONCURRENCY: usize = 2;
 /// Most pieces of a query that are looked for literally.
@@ -279,17 +285,22 @@ impl Search {
         embedding: Option<&QueryEmbedding>,
     ) -> Result<Ranked> {
         let Question { text, filter, limit, min_score, pipeline } = *question;
-        let wanted = i32::try_from(limit.max(CANDIDATES)).unwrap_or(i32::MAX);
+        let wanted = match limit {
+            ..=CANDIDATES => CANDIDATES,
+            _ => limit.max(MORE_CANDIDATES),
+        };
         let embedding = embedding.filter(|_| pipeline.vectors());
-        let by_words = match pipeline.words() {
-            true => self.by_words(tx, text, filter, wanted).await?,
+        let mut by_words = match pipeline.words() {
+            true => self.by_words(tx, text, filter, wanted.max(MORE_CANDIDATES)).await?,
             false => Vec::new(),
         };
+        by_words.truncate(wanted);
         let model_id = self.embedder.model_id();
         let nearest = match embedding {
             Some(e) => {
                 let exact_below = self.exact_below.load(Ordering::Relaxed);
-                store::nearest(tx, &e.dense, model_id, filter, wanted.into(), exact_below).await?
+                let limit = i64::try_from(wanted).unwrap_or(i64::MAX);
+                store::nearest(tx, &e.dense, model_id, filter, limit, exact_below).await?
             }
             None => None,
         };
@@ -300,9 +311,8 @@ impl Search {
         let embedding = embedding.filter(|_| nearest.is_some());
         let degraded = pipeline.vectors() && embedding.is_none();
         let by_vector = nearest.map(|(notes, _)| notes).unwrap_or_default();
-        let words: HashMap<MemoryId, f64> = by_words.iter().cloned().collect();
-        let mut ids: Vec<MemoryId> = by_words.into_iter().map(|(id, _)| id).collect();
-        ids.extend(by_vector.into_iter().filter(|id| !words.contains_key(id)));
+        let candidates = Candidates::new(by_words, by_vector);
+        let ids = candidates.ids();
         if ids.is_empty() {
             return Ok(Ranked { candidates: Vec::new(), limit, pipeline, degraded });
         }
@@ -314,46 +324,37 @@ impl Search {
         });
         let near = store::similarities(tx, &ids, reference.as_ref()).await?;
         let query_expansion = sparse.map_or(0.0, |s| f64::from(s.dot(s)));
-        let parts = near
-            .iter()
-            .map(|n| fusion::Parts {
-                words: words.get(&n.memory_id).copied(),
-                cosine: n.cosine,
-                expansion: n.expansion,
-            })
-            .collect::<Vec<_>>();
-        let mut ranked = near
-            .into_iter()
-            .zip(fusion::fuse(&parts, query_expansion))
-            .filter(|(_, score)| *score >= min_score)
-            .collect::<Vec<_>>();
-        ranked.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        let mut ranked = candidates.rank(near, query_expansion);
+        ranked.retain(|placed| placed.score >= min_score);
         let may_come_forward = match &self.cross {
             Some(_) if pipeline.cross_encodes() => CROSS_ENCODED,
             _ => 0,
         };
         // and what is equal to the last of them: the notes tell which is the newest
         let most = limit.max(may_come_forward);
-        let last = ranked.get(most.saturating_sub(1)).map_or(f64::NEG_INFINITY, |(_, s)| *s);
-        ranked.truncate(ranked.partition_point(|(_, score)| *score >= last));
-        let ids: Vec<MemoryId> = ranked.iter().map(|(n, _)| n.memory_id.clone()).collect();
+        if let Some(last) = ranked.get(most.saturating_sub(1)).cloned() {
+            ranked.truncate(ranked.partition_point(|placed| placed.order(&last).is_le()));
+        }
+        let ids: Vec<MemoryId> = ranked.iter().map(|p| p.near.memory_id.clone()).collect();
         let notes = store::notes(tx, &ids).await?;
         let mut notes: HashMap<MemoryId, Memory> =
             notes.into_iter().map(|memory| (memory.id.clone(), memory)).collect();
-        let mut candidates: Vec<(Candidate, f64)> = ranked
+        let mut read: Vec<(Placed, Memory)> = ranked
             .into_iter()
-            .filter_map(|(near, score)| {
-                let memory = notes.remove(&near.memory_id)?;
-                Some((Candidate { memory, passage: near.passage }, score))
+            .filter_map(|placed| notes.remove(&placed.near.memory_id).map(|note| (placed, note)))
+            .collect();
+        read.sort_by(|(a, a_note), (b, b_note)| {
+            a.order(b)
+                .then_with(|| b_note.created_at.cmp(&a_note.created_at))
+                .then_with(|| b_note.id.cmp(&a_note.id))
+        });
+        read.truncate(most);
+        let candidates = read
+            .into_iter()
+            .map(|(Placed { near, score, .. }, memory)| {
+                (Candidate { memory, passage: near.passage }, score)
             })
             .collect();
-        candidates.sort_by(|(a, a_score), (b, b_score)| {
-            b_score
-                .total_cmp(a_score)
-                .then_with(|| b.memory.created_at.cmp(&a.memory.created_at))
-                .then_with(|| b.memory.id.cmp(&a.memory.id))
-        });
-        candidates.truncate(most);
         Ok(Ranked { candidates, limit, pipeline, degraded })
     }
 
@@ -363,14 +364,15 @@ impl Search {
         tx: &mut Tx,
         text: &str,
         filter: &Filter,
-        wanted: i32,
+        limit: usize,
     ) -> Result<Vec<(MemoryId, f64)>> {
-        let found = store::lexical(tx, text, filter, wanted).await?;
+        let limit = i32::try_from(limit).unwrap_or(i32::MAX);
+        let found = store::lexical(tx, text, filter, limit).await?;
         let pieces = if found.is_empty() { pieces(text) } else { Vec::new() };
         if pieces.is_empty() {
             return Ok(found);
         }
-        store::substring(tx, &pieces, filter, wanted.into()).await
+        store::substring(tx, &pieces, filter, limit.into()).await
     }
 }
 
