@@ -1,66 +1,45 @@
 //! The vectors of questions that were asked before.
 
 use super::embedder::QueryEmbedding;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use lru::LruCache;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Questions that are kept: about 2 kB each, with their vectors.
 pub(super) const CAPACITY: usize = 4_096;
 /// Longer questions, in bytes, are not asked twice.
 const LONGEST: usize = 1_024;
 
+/// Questions and their vectors.
+type Kept = LruCache<Arc<str>, Arc<QueryEmbedding>>;
+
 /// Keeps what was used last. Belongs to one embedder, whose models never change.
 pub(super) struct QueryCache {
-    capacity: usize,
-    kept: Mutex<Kept>,
-}
-
-#[derive(Default)]
-struct Kept {
-    by_text: HashMap<Arc<str>, (u64, Arc<QueryEmbedding>)>,
-    by_use: BTreeMap<u64, Arc<str>>,
-    uses: u64,
+    /// `None`: nothing is kept.
+    kept: Option<Mutex<Kept>>,
 }
 
 impl QueryCache {
     /// For so many questions; 0 keeps none.
     pub(super) fn new(capacity: usize) -> Self {
-        QueryCache { capacity, kept: Mutex::default() }
+        QueryCache { kept: NonZeroUsize::new(capacity).map(|most| Mutex::new(LruCache::new(most))) }
+    }
+
+    fn kept(&self) -> Option<MutexGuard<'_, Kept>> {
+        self.kept.as_ref().map(|kept| kept.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The vectors of `text`, if it was asked lately.
     pub(super) fn get(&self, text: &str) -> Option<Arc<QueryEmbedding>> {
-        if self.capacity == 0 {
-            return None;
-        }
-        let mut guard = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = &mut *guard;
-        let (used, embedding) = kept.by_text.get_mut(text)?;
-        kept.uses += 1;
-        if let Some(key) = kept.by_use.remove(used) {
-            kept.by_use.insert(kept.uses, key);
-        }
-        *used = kept.uses;
-        Some(Arc::clone(embedding))
+        self.kept()?.get(text).cloned()
     }
 
     /// Keeps the vectors of `text`, in the place of what was not used for longest.
     pub(super) fn put(&self, text: &str, embedding: Arc<QueryEmbedding>) {
-        if self.capacity == 0 || text.len() > LONGEST {
-            return;
-        }
-        let key: Arc<str> = text.into();
-        let mut guard = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = &mut *guard;
-        kept.uses += 1;
-        let now = kept.uses;
-        if let Some((before, _)) = kept.by_text.insert(Arc::clone(&key), (now, embedding)) {
-            kept.by_use.remove(&before);
-        }
-        kept.by_use.insert(now, key);
-        while kept.by_text.len() > self.capacity {
-            let Some((_, oldest)) = kept.by_use.pop_first() else { break };
-            kept.by_text.remove(&oldest);
+        if text.len() <= LONGEST
+            && let Some(mut kept) = self.kept()
+        {
+            kept.put(text.into(), embedding);
         }
     }
 }
@@ -89,8 +68,7 @@ mod tests {
         assert_eq!(cache.get("c"), Some(vector(3.0)));
         cache.put("a", vector(4.0));
         assert_eq!(cache.get("a"), Some(vector(4.0)));
-        let kept = cache.kept.lock().expect("no panic");
-        assert_eq!((kept.by_text.len(), kept.by_use.len()), (2, 2));
+        assert_eq!(cache.kept().expect("it keeps").len(), 2);
     }
 
     #[test]
