@@ -29,6 +29,7 @@ mod memory_batch;
 mod memory_changes;
 mod message_search;
 mod messages;
+mod reads;
 mod reembed;
 mod round_trips;
 mod saved_sessions;

@@ -263,6 +263,7 @@ pub fn app(parts: AppParts) -> AppResult<App> {
         search: Search::new(parts.embedder, parts.log.clone())
             .with_cross_encoding(parts.cross_encoding),
         key_secret: Arc::new(parts.key_secret),
+        known_keys: Arc::new(crate::limits::KnownKeys::default()),
         mailer: parts.mailer,
         postman: Postman::default(),
         limits: parts.limits,

@@ -5,52 +5,135 @@ use crate::auth::{Caller, Scope};
 use crate::error::{Error, Result};
 use crate::http::reply::Documented;
 use crate::http::{Dialect, IdempotencyKey, Json, check_client_version, scope};
-use crate::limits::{self, Bucket, Write};
+use crate::limits::{self, Applicant, Bucket, Write};
 use crate::store::Tx;
 use crate::store::ids::OrgId;
-use dropshot::RequestContext;
+use dropshot::{RequestContext, RequestInfo};
+use futures::future::BoxFuture;
 
 /// A request, as handlers get it.
 pub type Ctx = RequestContext<App>;
 
+/// The sender of a request, before the database was asked who that is.
+fn applicant(app: &App, request: &RequestInfo, bucket: Bucket) -> Applicant {
+    let peer = request.remote_addr().ip();
+    let quota = bucket.quota(&app.limits);
+    Applicant::new(&app.key_secret, app.limits.failures, request.headers(), peer, quota)
+}
+
+/// Whether a caller may go on, as far as the request's head says.
+fn check(app: &App, request: &RequestInfo, caller: &Caller, scope: Option<Scope>) -> Result<()> {
+    if scope::dialect() == Dialect::SaveSession {
+        check_client_version(request.headers(), app.min_client_version.as_ref())?;
+    }
+    scope.map_or(Ok(()), |scope| caller.require(scope))
+}
+
+/// What is read in a transaction.
+pub type Work<A, T> = for<'t> fn(&'t mut Tx, &'t A) -> BoxFuture<'t, Result<T>>;
+
+/// A read that is answered in one round trip to the database where that is possible.
+///
+/// Who calls is only known when the database has said so. But whose the key was when it was used
+/// last is known, so the first statement is sent for that one, together with the question; what it
+/// yields is thrown away if the answer is another.
+pub struct Reading<'a> {
+    app: &'a App,
+    request: &'a RequestInfo,
+    scope: Option<Scope>,
+}
+
+impl<'a> Reading<'a> {
+    /// Nothing is asked or counted yet. `None`: any key will do.
+    pub fn new(ctx: &'a Ctx, scope: impl Into<Option<Scope>>) -> Self {
+        Reading { app: ctx.context(), request: &ctx.request, scope: scope.into() }
+    }
+
+    /// What the request says, if that is valid. If not, the caller is asked for first: a stranger
+    /// does not learn what is.
+    pub async fn valid<T>(&self, parsed: Result<T>) -> Result<T> {
+        match parsed {
+            Ok(value) => Ok(value),
+            Err(error) => {
+                self.call().await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Who calls, and what `work` has read for him of what was asked. It may run twice.
+    pub async fn run<A, T>(self, asked: A, work: Work<A, T>) -> Result<(Call<'a>, T)> {
+        let Reading { app, request, scope } = self;
+        let applicant = applicant(app, request, Bucket::Read);
+        let Some(digest) = applicant.attempt().digest else {
+            return Err(self.call().await.err().unwrap_or_else(|| Error::internal("no key")));
+        };
+        let believed = app.known_keys.get(&digest);
+        let call = match believed.filter(|caller| check(app, request, caller, scope).is_ok()) {
+            None => self.call().await?,
+            Some(believed) => {
+                let mut tx = app.store.begin_believing(&believed, applicant.attempt()).await?;
+                let outcome = work(&mut tx, &asked).await;
+                let found = tx.take_found();
+                tx.let_go();
+                match found {
+                    // something went wrong before there was an answer
+                    None => self.call().await?,
+                    Some(found) => {
+                        let judged = applicant.judge(&found);
+                        let caller = judged.inspect_err(|_| app.known_keys.forget(&digest))?;
+                        check(app, request, &caller, scope)?;
+                        let right = caller == believed;
+                        let call = Call { app, request, caller, reads: true };
+                        if right {
+                            return Ok((call, outcome?));
+                        }
+                        call
+                    }
+                }
+            }
+        };
+        app.known_keys.remember(digest, call.caller());
+        let mut tx = call.begin().await?;
+        let outcome = work(&mut tx, &asked).await;
+        let value = call.end(tx, outcome).await?;
+        Ok((call, value))
+    }
+
+    async fn call(&self) -> Result<Call<'a>> {
+        Call::admit(self.app, self.request, Bucket::Read, self.scope).await
+    }
+}
+
 /// An operation under way: authenticated, counted, allowed by its scope.
 pub struct Call<'a> {
     app: &'a App,
-    request: &'a dropshot::RequestInfo,
+    request: &'a RequestInfo,
     caller: Caller,
     /// It changes nothing.
     reads: bool,
 }
 
 impl<'a> Call<'a> {
-    /// For an operation that changes nothing. `None`: any key will do.
+    /// For an operation that changes nothing, and asks for more than the database. `None`: any key
+    /// will do.
     pub async fn reading(ctx: &'a Ctx, scope: impl Into<Option<Scope>>) -> Result<Self> {
-        Self::begin_as(ctx, Bucket::Read, scope.into()).await
+        Self::admit(ctx.context(), &ctx.request, Bucket::Read, scope.into()).await
     }
 
     /// For an operation that changes something.
     pub async fn writing(ctx: &'a Ctx, scope: Scope) -> Result<Self> {
-        Self::begin_as(ctx, Bucket::Write, Some(scope)).await
+        Self::admit(ctx.context(), &ctx.request, Bucket::Write, Some(scope)).await
     }
 
-    async fn begin_as(ctx: &'a Ctx, bucket: Bucket, scope: Option<Scope>) -> Result<Self> {
-        let app = ctx.context();
-        let request = &ctx.request;
-        let caller = limits::admit(
-            &app.store,
-            &app.key_secret,
-            &app.limits,
-            request.headers(),
-            request.remote_addr().ip(),
-            bucket,
-        )
-        .await?;
-        if scope::dialect() == Dialect::SaveSession {
-            check_client_version(request.headers(), app.min_client_version.as_ref())?;
-        }
-        if let Some(scope) = scope {
-            caller.require(scope)?;
-        }
+    async fn admit(
+        app: &'a App,
+        request: &'a RequestInfo,
+        bucket: Bucket,
+        scope: Option<Scope>,
+    ) -> Result<Self> {
+        let caller = applicant(app, request, bucket).admit(&app.store).await?;
+        check(app, request, &caller, scope)?;
         Ok(Call { app, request, caller, reads: bucket == Bucket::Read })
     }
 

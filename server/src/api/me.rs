@@ -1,11 +1,12 @@
 //! `GET /me`: what a client shows first.
 
-use super::{Call, Ctx};
+use super::{Ctx, Reading};
 use crate::auth::{OrgRole, SpaceRole};
 use crate::http::{Answer, Ok200, Reply};
 use crate::store::ids::{OrgId, SpaceId, UserId};
 use crate::store::{accounts, spaces};
 use dropshot::endpoint;
+use futures::FutureExt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -74,14 +75,15 @@ struct Me {
 /// The user, organization, role, scopes and Spaces of the key that is used. Any key may ask.
 #[endpoint { method = GET, path = "/api/me", tags = ["System"], operation_id = "me" }]
 pub(super) async fn me(ctx: Ctx) -> Answer<Ok200<Me>> {
-    let call = Call::reading(&ctx, None).await?;
-    let mut tx = call.begin().await?;
-    let outcome = async {
-        let (org, user) = accounts::me(&mut tx).await?;
-        Ok((org, user, spaces::memberships(&mut tx).await?))
-    }
-    .await;
-    let (org, user, spaces) = call.end(tx, outcome).await?;
+    let (call, (org, user, spaces)) = Reading::new(&ctx, None)
+        .run((), |tx, ()| {
+            let me = async move {
+                let (org, user) = accounts::me(tx).await?;
+                Ok((org, user, spaces::memberships(tx).await?))
+            };
+            me.boxed()
+        })
+        .await?;
     Reply::ok(Me {
         user: User { id: user.id, email: user.email, name: user.name },
         organization: Organization { id: org.id, slug: org.slug, name: org.name },

@@ -4,7 +4,7 @@ pub(super) mod batch;
 pub(super) mod update;
 
 use super::spaces::{MAX_LIMIT, MAX_TAG, check_tags, clean_tags, default_limit};
-use super::{Call, Ctx};
+use super::{Call, Ctx, Reading};
 use crate::auth::Scope;
 use crate::error::{Error, Result};
 use crate::http::reply::Recorded;
@@ -20,6 +20,7 @@ use crate::store::search::Filter;
 use crate::store::spaces;
 use chrono::Datelike;
 use dropshot::{Path, endpoint};
+use futures::FutureExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -381,11 +382,10 @@ pub(super) async fn memory_list(
     ctx: Ctx,
     query: Params<MemoryFilter>,
 ) -> Answer<Ok200<MemoryPage>> {
-    let call = Call::reading(&ctx, Scope::MemoryRead).await?;
-    let filter = query.into_inner()?.into();
-    let mut tx = call.begin().await?;
-    let outcome = store::list(&mut tx, &filter).await;
-    let (memories, total) = call.end(tx, outcome).await?;
+    let reading = Reading::new(&ctx, Scope::MemoryRead);
+    let filter = reading.valid(query.into_inner()).await?.into();
+    let (_, (memories, total)) =
+        reading.run(filter, |tx, filter| store::list(tx, filter).boxed()).await?;
     Reply::ok(MemoryPage {
         memories: memories.into_iter().map(Memory::try_from).collect::<Result<_>>()?,
         total: u32::try_from(total).unwrap_or(u32::MAX),
@@ -437,11 +437,9 @@ pub(super) async fn memory_create(
 /// By id. One that the caller cannot see is the same as none.
 #[endpoint { method = GET, path = "/api/memory/{memoryId}", tags = ["Memory"], operation_id = "memory_view" }]
 pub(super) async fn memory_view(ctx: Ctx, path: Path<MemoryPath>) -> Answer<Ok200<MemoryData>> {
-    let call = Call::reading(&ctx, Scope::MemoryRead).await?;
-    let id = path.into_inner().parse()?;
-    let mut tx = call.begin().await?;
-    let outcome = store::view(&mut tx, &id).await;
-    let memory = call.end(tx, outcome).await?;
+    let reading = Reading::new(&ctx, Scope::MemoryRead);
+    let id = reading.valid(path.into_inner().parse()).await?;
+    let (_, memory) = reading.run(id, |tx, id| store::view(tx, id).boxed()).await?;
     Reply::ok(MemoryData { memory: memory.try_into()? })
 }
 

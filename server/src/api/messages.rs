@@ -5,7 +5,7 @@
 
 use super::mentions::{MAX_AGENT_SLUG, is_slug, mentions};
 use super::sessions::{MAX_MODEL, SessionPath};
-use super::{Call, Ctx};
+use super::{Call, Ctx, Reading};
 use crate::auth::Scope;
 use crate::error::Result;
 use crate::http::reply::Recorded;
@@ -16,6 +16,7 @@ use crate::limits::Write;
 use crate::store::ids::{MessageId, SessionId, UserId};
 use crate::store::{messages as store, spaces};
 use dropshot::{Path, endpoint};
+use futures::FutureExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -332,16 +333,18 @@ pub(super) async fn message_list(
     path: Path<SessionPath>,
     query: Params<MessageFilter>,
 ) -> Answer<Ok200<MessagePage>> {
-    let call = Call::reading(&ctx, Scope::MessagesRead).await?;
-    let filter = query.into_inner()?.into();
-    let (slug, session) = path.into_inner().parse()?;
-    let mut tx = call.begin().await?;
-    let outcome = async {
-        let (space, _) = spaces::view_by_slug(&mut tx, &slug).await?;
-        store::list(&mut tx, &space, &session, &filter).await
-    }
-    .await;
-    let (rows, total) = call.end(tx, outcome).await?;
+    let reading = Reading::new(&ctx, Scope::MessagesRead);
+    let filter = reading.valid(query.into_inner()).await?.into();
+    let place = reading.valid(path.into_inner().parse()).await?;
+    let (_, (rows, total)) = reading
+        .run((place, filter), |tx, ((slug, session), filter)| {
+            let list = async move {
+                let (space, _) = spaces::view_by_slug(tx, slug).await?;
+                store::list(tx, &space, session, filter).await
+            };
+            list.boxed()
+        })
+        .await?;
     let mut page = MessagePage {
         messages: Vec::with_capacity(rows.len()),
         reply_count: BTreeMap::new(),

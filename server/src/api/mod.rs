@@ -24,14 +24,14 @@ pub(crate) mod spaces;
 mod system;
 
 pub use crate::public_url::PublicUrl;
-pub use call::{Call, Ctx};
+pub use call::{Call, Ctx, Reading};
 pub use memory::MAX_CONTENT;
 
 use crate::auth::KeySecret;
 use crate::billing::Billing;
 use crate::events::Hub;
 use crate::http::openapi::{self, About};
-use crate::limits::Limits;
+use crate::limits::{KnownKeys, Limits};
 use crate::mail::{Mailer, Postman};
 use crate::mcp::client::Upstreams;
 use crate::mcp::server::Quotas;
@@ -58,6 +58,8 @@ pub struct App {
     pub search: Search,
     /// Under which keys are digested.
     pub key_secret: Arc<KeySecret>,
+    /// Whose keys were used lately.
+    pub known_keys: Arc<KnownKeys>,
     /// Requests a minute.
     pub limits: Limits,
     /// Calls of the MCP server a minute.

@@ -1,7 +1,7 @@
 //! Sessions (contract B2): conversations in a Space.
 
 use super::spaces::MAX_SLUG;
-use super::{Call, Ctx};
+use super::{Call, Ctx, Reading};
 use crate::auth::Scope;
 use crate::error::{Error, Result};
 use crate::http::reply::Recorded;
@@ -15,6 +15,7 @@ use crate::store::session_kinds::{Labels, SessionOrigin, SessionVisibility};
 use crate::store::usage::Usage;
 use crate::store::{sessions as store, spaces};
 use dropshot::{Path, endpoint};
+use futures::FutureExt;
 use schemars::JsonSchema;
 use schemars::schema::{InstanceType, Schema, SchemaObject, StringValidation};
 use serde::{Deserialize, Serialize};
@@ -355,19 +356,21 @@ pub(super) async fn session_list(
     path: Path<SpacePath>,
     params: Params<SessionListParams>,
 ) -> Answer<Ok200<SessionList>> {
-    let call = Call::reading(&ctx, Scope::SessionsRead).await?;
-    let slug = checked_slug(path.into_inner().slug)?;
-    let workloads = match params.into_inner()?.include_eval {
+    let reading = Reading::new(&ctx, Scope::SessionsRead);
+    let slug = reading.valid(checked_slug(path.into_inner().slug)).await?;
+    let workloads = match reading.valid(params.into_inner()).await?.include_eval {
         Some(true) => store::Workloads::Shown,
         _ => store::Workloads::Hidden,
     };
-    let mut tx = call.begin().await?;
-    let outcome = async {
-        let (space, _) = spaces::view_by_slug(&mut tx, &slug).await?;
-        store::list(&mut tx, &space, workloads).await
-    }
-    .await;
-    let sessions = call.end(tx, outcome).await?;
+    let (_, sessions) = reading
+        .run((slug, workloads), |tx, (slug, workloads)| {
+            let list = async move {
+                let (space, _) = spaces::view_by_slug(tx, slug).await?;
+                store::list(tx, &space, *workloads).await
+            };
+            list.boxed()
+        })
+        .await?;
     Reply::ok(SessionList { sessions: sessions.into_iter().map(Session::from).collect() })
 }
 
@@ -407,15 +410,17 @@ pub(super) async fn session_create(
 /// By id, archived or not.
 #[endpoint { method = GET, path = "/api/spaces/{slug}/sessions/{sessionId}", tags = ["Sessions"], operation_id = "session_view" }]
 pub(super) async fn session_view(ctx: Ctx, path: Path<SessionPath>) -> Answer<Ok200<SessionData>> {
-    let call = Call::reading(&ctx, Scope::SessionsRead).await?;
-    let (slug, id) = path.into_inner().parse()?;
-    let mut tx = call.begin().await?;
-    let outcome = async {
-        let (space, _) = spaces::view_by_slug(&mut tx, &slug).await?;
-        store::view(&mut tx, &space, &id).await
-    }
-    .await;
-    let session = call.end(tx, outcome).await?;
+    let reading = Reading::new(&ctx, Scope::SessionsRead);
+    let place = reading.valid(path.into_inner().parse()).await?;
+    let (_, session) = reading
+        .run(place, |tx, (slug, id)| {
+            let view = async move {
+                let (space, _) = spaces::view_by_slug(tx, slug).await?;
+                store::view(tx, &space, id).await
+            };
+            view.boxed()
+        })
+        .await?;
     Reply::ok(SessionData { session: session.into() })
 }
 

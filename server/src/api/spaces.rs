@@ -1,7 +1,7 @@
 //! Spaces (contract B1). The URL says `projects`.
 
 use super::sessions::MAX_MODEL;
-use super::{Call, Ctx};
+use super::{Call, Ctx, Reading};
 use crate::auth::Scope;
 use crate::error::{Error, Result};
 use crate::http::reply::Recorded;
@@ -13,6 +13,7 @@ use crate::limits::Write;
 use crate::store::ids::{OrgId, SpaceId};
 use crate::store::spaces as store;
 use dropshot::{Path, endpoint};
+use futures::FutureExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -273,11 +274,13 @@ struct SpacePath {
 /// empty.
 #[endpoint { method = GET, path = "/api/projects", tags = ["Spaces"], operation_id = "space_list" }]
 pub(super) async fn space_list(ctx: Ctx, query: Params<PageParams>) -> Answer<Ok200<SpacePage>> {
-    let call = Call::reading(&ctx, Scope::SpacesRead).await?;
-    let PageParams { page, limit } = query.into_inner()?;
-    let mut tx = call.begin().await?;
-    let outcome = store::list(&mut tx, page.into(), limit.into()).await;
-    let (spaces, total) = call.end(tx, outcome).await?;
+    let reading = Reading::new(&ctx, Scope::SpacesRead);
+    let PageParams { page, limit } = reading.valid(query.into_inner()).await?;
+    let (_, (spaces, total)) = reading
+        .run((page, limit), |tx, (page, limit)| {
+            store::list(tx, (*page).into(), (*limit).into()).boxed()
+        })
+        .await?;
     Reply::ok(SpacePage {
         projects: spaces.into_iter().map(Space::from).collect(),
         page,
@@ -318,11 +321,10 @@ pub(super) async fn space_create(
 /// By id. A Space of the organization that the caller is not a member of is forbidden.
 #[endpoint { method = GET, path = "/api/projects/{projectId}", tags = ["Spaces"], operation_id = "space_view" }]
 pub(super) async fn space_view(ctx: Ctx, path: Path<SpacePath>) -> Answer<Ok200<SpaceData>> {
-    let call = Call::reading(&ctx, Scope::SpacesRead).await?;
-    let id = path.into_inner().project_id.parse().map_err(|_| Error::not_found("Space"))?;
-    let mut tx = call.begin().await?;
-    let outcome = store::view(&mut tx, &id).await;
-    let (space, _) = call.end(tx, outcome).await?;
+    let reading = Reading::new(&ctx, Scope::SpacesRead);
+    let id = path.into_inner().project_id.parse().map_err(|_| Error::not_found("Space"));
+    let id = reading.valid(id).await?;
+    let (_, (space, _)) = reading.run(id, |tx, id| store::view(tx, id).boxed()).await?;
     Reply::ok(SpaceData { project: space.into() })
 }
 

@@ -15,7 +15,7 @@ pub enum PrivateNotes {
 
 /// An authenticated caller: a key acts as the user who minted it, inside one organization, with
 /// that member's current role (contract A2).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The key that was used.
     pub key_id: KeyId,

@@ -1,6 +1,6 @@
 //! Authentication and rate limit, in one round trip (contract A2, A6, E2).
 
-use crate::auth::{ApiKey, Caller, KeySecret, PrivateNotes, Scopes};
+use crate::auth::{ApiKey, Caller, KeySecret};
 use crate::error::{Error, Result};
 use crate::http::{Dialect, scope};
 use crate::store::Store;
@@ -23,6 +23,15 @@ impl Bucket {
             Bucket::Read => "read",
             Bucket::Write => "write",
         }
+    }
+
+    /// How many requests of this kind a key has.
+    pub fn quota(self, limits: &Limits) -> Quota {
+        let limit = match self {
+            Bucket::Read => limits.reads,
+            Bucket::Write => limits.writes,
+        };
+        Quota { bucket: self.as_str(), limit }
     }
 }
 
@@ -81,62 +90,65 @@ pub fn digest(secret: &KeySecret, headers: &HeaderMap) -> Option<[u8; 32]> {
     presented_key(headers).ok().map(|key| secret.digest(&key))
 }
 
-/// Turns the request's key into its caller and counts the request.
-///
-/// 401 without a valid key, 429 when the key's limit (or, without a valid key, the address's) is
-/// spent. Puts the `RateLimit-*` headers on the answer, whatever it will be.
-pub async fn admit(
-    store: &Store,
-    secret: &KeySecret,
-    limits: &Limits,
-    headers: &HeaderMap,
-    peer: IpAddr,
-    bucket: Bucket,
-) -> Result<Caller> {
-    let limit = match bucket {
-        Bucket::Read => limits.reads,
-        Bucket::Write => limits.writes,
-    };
-    let quota = Quota { bucket: bucket.as_str(), limit };
-    admit_to(store, secret, limits.failures, headers, peer, quota).await
+/// A request whose caller is not known yet.
+pub struct Applicant {
+    attempt: Attempt,
+    /// What is wrong with the key that it carries.
+    refusal: Option<Error>,
 }
 
-/// As [`admit`], counting against a quota of its own instead of the reads or writes. `failures` is
-/// [`Limits::failures`].
-pub async fn admit_to(
-    store: &Store,
-    secret: &KeySecret,
-    failures: u32,
-    headers: &HeaderMap,
-    peer: IpAddr,
-    Quota { bucket, limit }: Quota,
-) -> Result<Caller> {
-    let key = presented_key(headers);
-    let digest = key.as_ref().ok().map(|key| secret.digest(key));
-    let address = peer.to_canonical().to_string();
-    let attempt = Attempt {
-        digest: digest.as_ref(),
-        address: &address,
-        bucket,
-        limit,
-        failure_limit: failures,
-    };
-    let outcome = authenticate(store, &attempt).await?;
-    let caller = caller(&outcome)?;
-    match (caller, key) {
-        (Some(caller), Ok(_)) => {
-            scope::set_caller(caller.key_id.as_str());
-            announce(&outcome, limit);
-            check(&outcome, limit)?;
-            Ok(caller)
+impl Applicant {
+    /// Who sent `headers` from `peer`, counted against a quota. `failures` is
+    /// [`Limits::failures`].
+    pub fn new(
+        secret: &KeySecret,
+        failures: u32,
+        headers: &HeaderMap,
+        peer: IpAddr,
+        Quota { bucket, limit }: Quota,
+    ) -> Self {
+        let (digest, refusal) = match presented_key(headers) {
+            Ok(key) => (Some(secret.digest(&key)), None),
+            Err(refusal) => (None, Some(refusal)),
+        };
+        let address = peer.to_canonical().to_string();
+        Applicant {
+            attempt: Attempt { digest, address, bucket, limit, failure_limit: failures },
+            refusal,
         }
-        (_, key) => {
-            check(&outcome, failures)?;
-            Err(key.err().unwrap_or(Error::Unauthenticated(
-                "this API key is unknown, revoked or expired, or its user has left the \
-                 organization"
-                    .into(),
-            )))
+    }
+
+    /// The key's digest, and what the request is counted against.
+    pub fn attempt(&self) -> &Attempt {
+        &self.attempt
+    }
+
+    /// Turns the key into its caller and counts the request: see [`Applicant::judge`].
+    pub async fn admit(self, store: &Store) -> Result<Caller> {
+        let outcome = authenticate(store, &self.attempt).await?;
+        self.judge(&outcome)
+    }
+
+    /// The caller, by what the database said to the attempt: 401 without a valid key, 429 when the
+    /// key's limit (or, without a valid key, the address's) is spent. Puts the `RateLimit-*` headers
+    /// on the answer, whatever it will be.
+    pub fn judge(self, outcome: &Outcome) -> Result<Caller> {
+        let Attempt { limit, failure_limit, .. } = self.attempt;
+        match (outcome.caller()?, self.refusal) {
+            (Some(caller), None) => {
+                scope::set_caller(caller.key_id.as_str());
+                announce(outcome, limit);
+                check(outcome, limit)?;
+                Ok(caller)
+            }
+            (_, refusal) => {
+                check(outcome, failure_limit)?;
+                Err(refusal.unwrap_or(Error::Unauthenticated(
+                    "this API key is unknown, revoked or expired, or its user has left the \
+                     organization"
+                        .into(),
+                )))
+            }
         }
     }
 }
@@ -144,36 +156,14 @@ pub async fn admit_to(
 /// Counts a request that proves itself by other means than a key, and has failed to: 429 when the
 /// address's limit is spent.
 pub async fn count_failure(store: &Store, limits: &Limits, peer: IpAddr) -> Result<()> {
-    let address = peer.to_canonical().to_string();
     let attempt = Attempt {
         digest: None,
-        address: &address,
+        address: peer.to_canonical().to_string(),
         bucket: Bucket::Write.as_str(),
         limit: limits.writes,
         failure_limit: limits.failures,
     };
     check(&authenticate(store, &attempt).await?, limits.failures)
-}
-
-fn caller(outcome: &Outcome) -> Result<Option<Caller>> {
-    let (Some(key_id), Some(user_id), Some(org_id), Some(role), Some(scopes)) = (
-        outcome.key_id.clone(),
-        outcome.user_id.clone(),
-        outcome.org_id.clone(),
-        outcome.role.as_deref(),
-        outcome.scopes.clone(),
-    ) else {
-        return Ok(None);
-    };
-    Ok(Some(Caller {
-        key_id,
-        user_id,
-        org_id,
-        role: role.parse()?,
-        scopes: Scopes::stored(scopes),
-        private_notes: PrivateNotes::Open,
-        on_behalf: false,
-    }))
 }
 
 /// Whole seconds until `reset_at`, rounded up.
@@ -208,7 +198,7 @@ fn announce(outcome: &Outcome, limit: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::OrgRole;
+    use crate::auth::{OrgRole, PrivateNotes};
     use crate::http::scope::Scope;
     use crate::store::ids::{KeyId, OrgId, UserId};
     use chrono::{DateTime, TimeDelta};
@@ -315,7 +305,7 @@ mod tests {
     #[test]
     fn a_caller_is_exactly_whom_the_database_names() {
         let found = outcome(true, None, None);
-        let caller = caller(&found).expect("a known role").expect("a caller");
+        let caller = found.caller().expect("a known role").expect("a caller");
         assert_eq!(Some(caller.key_id), found.key_id);
         assert_eq!(Some(caller.user_id), found.user_id);
         assert_eq!(Some(caller.org_id), found.org_id);
@@ -337,10 +327,10 @@ mod tests {
         for take in without {
             let mut found = outcome(true, None, None);
             take(&mut found);
-            assert!(caller(&found).expect("no defect").is_none());
+            assert!(found.caller().expect("no defect").is_none());
         }
         let unknown = Outcome { role: Some("KING".into()), ..outcome(true, None, None) };
-        assert!(matches!(caller(&unknown), Err(Error::Internal(_))));
+        assert!(matches!(unknown.caller(), Err(Error::Internal(_))));
     }
 
     #[test]

@@ -3,21 +3,23 @@
 use super::Store;
 use super::ids::{KeyId, OrgId, UserId};
 use super::statements::Keep;
-use crate::auth::OrgRole;
+use crate::auth::{Caller, OrgRole, PrivateNotes, Scopes};
 use crate::error::Result;
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
+use diesel::result::QueryResult;
 use diesel::sql_types::{Array, Binary, Bool, Integer, Nullable, Text, Timestamptz};
-use diesel_async::RunQueryDsl;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// What one request is counted against.
-pub struct Attempt<'a> {
+#[derive(Clone, Debug)]
+pub struct Attempt {
     /// The key's digest; `None` when its form or checksum is already wrong.
-    pub digest: Option<&'a [u8; 32]>,
+    pub digest: Option<[u8; 32]>,
     /// The peer's address.
-    pub address: &'a str,
+    pub address: String,
     /// `read`, `write`, or a quota of its own.
-    pub bucket: &'a str,
+    pub bucket: &'static str,
     /// Requests a minute; 0 means unlimited.
     pub limit: u32,
     /// Failed attempts a minute from one address; 0 means unlimited.
@@ -56,18 +58,63 @@ pub struct Outcome {
     pub at: DateTime<Utc>,
 }
 
+impl Outcome {
+    /// Whose key it is; `None`: nobody's.
+    pub fn caller(&self) -> Result<Option<Caller>> {
+        let (Some(key_id), Some(user_id), Some(org_id), Some(role), Some(scopes)) = (
+            self.key_id.clone(),
+            self.user_id.clone(),
+            self.org_id.clone(),
+            self.role.as_deref(),
+            self.scopes.clone(),
+        ) else {
+            return Ok(None);
+        };
+        Ok(Some(Caller {
+            key_id,
+            user_id,
+            org_id,
+            role: role.parse()?,
+            scopes: Scopes::stored(scopes),
+            private_notes: PrivateNotes::Open,
+            on_behalf: false,
+        }))
+    }
+}
+
 /// Looks the key up and counts the request.
-pub async fn authenticate(store: &Store, attempt: &Attempt<'_>) -> Result<Outcome> {
-    let mut connection = store.connection().await?;
+pub async fn authenticate(store: &Store, attempt: &Attempt) -> Result<Outcome> {
+    let connection = store.connection().await?;
+    Ok(ask(&connection, attempt, store.clock().for_database()).await?)
+}
+
+/// The same on a connection at hand, at the time `now` (`None`: the database's own).
+pub(super) async fn ask(
+    mut connection: &AsyncPgConnection,
+    attempt: &Attempt,
+    now: Option<DateTime<Utc>>,
+) -> QueryResult<Outcome> {
     // Raw SQL: a function of ours, which does both in one round trip
     let statement = diesel::sql_query("SELECT * FROM authenticate($1, $2, $3, $4, $5, $6)")
-        .bind::<Nullable<Binary>, _>(attempt.digest.map(|d| d.as_slice()))
-        .bind::<Text, _>(attempt.address)
+        .bind::<Nullable<Binary>, _>(attempt.digest.as_ref().map(|d| d.as_slice()))
+        .bind::<Text, _>(&attempt.address)
         .bind::<Text, _>(attempt.bucket)
         .bind::<Integer, _>(i32::try_from(attempt.limit).unwrap_or(i32::MAX))
         .bind::<Integer, _>(i32::try_from(attempt.failure_limit).unwrap_or(i32::MAX))
-        .bind::<Nullable<Timestamptz>, _>(store.clock().for_database());
-    Ok(statement.kept().get_result(&mut connection).await?)
+        .bind::<Nullable<Timestamptz>, _>(now);
+    statement.kept().get_result(&mut connection).await
+}
+
+/// Prepares what [`ask`] sends, so that what follows it cannot overtake it. Counts nothing.
+pub(super) async fn prepare(connection: &AsyncPgConnection) -> QueryResult<()> {
+    let nobody = Attempt {
+        digest: None,
+        address: String::new(),
+        bucket: "read",
+        limit: 0,
+        failure_limit: 0,
+    };
+    ask(connection, &nobody, None).await.map(drop)
 }
 
 /// The role of `actor` in the organization of the key, or `None` when he is not a member of it.

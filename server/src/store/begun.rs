@@ -1,11 +1,14 @@
 //! A connection on which a transaction begins with its first statement.
 
+use super::authentication::{self, Attempt, Outcome};
 use super::connection::Pooled;
-use crate::error::Result;
+use crate::auth::Caller;
+use crate::error;
 use crate::trips;
+use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::query_builder::{AsQuery, QueryFragment, QueryId};
-use diesel::result::QueryResult;
+use diesel::result::{Error, QueryResult};
 use diesel_async::{
     AnsiTransactionManager, AsyncConnectionCore, AsyncPgConnection, SimpleAsyncConnection,
     TransactionManager,
@@ -23,32 +26,83 @@ pub struct Begun {
     connection: Pooled,
     /// What is sent ahead of the next statement: what begins it, or settings.
     ahead: Option<String>,
+    /// What is asked ahead of that.
+    claim: Option<Claim>,
+    /// The answer to it.
+    found: Option<Outcome>,
     /// Whether PostgreSQL may be in the transaction.
     open: bool,
+}
+
+/// Whose key a request is believed to have; the database is asked for it, and told of the request,
+/// in the same round trip as the first statement.
+pub(super) struct Claim {
+    /// The key, and what the request is counted against.
+    pub(super) attempt: Attempt,
+    /// When it is; `None`: the database's time.
+    pub(super) now: Option<DateTime<Utc>>,
+    /// Whose key it is believed to be.
+    pub(super) caller: Caller,
+}
+
+impl Claim {
+    fn holds(&self, found: &Outcome) -> bool {
+        found.allowed && matches!(found.caller(), Ok(Some(caller)) if caller == self.caller)
+    }
 }
 
 impl Begun {
     /// `sql` begins the transaction and says who acts in it.
     pub(super) fn by(connection: Pooled, sql: String) -> Self {
-        Begun { connection, ahead: Some(sql), open: false }
+        Begun { connection, ahead: Some(sql), claim: None, found: None, open: false }
+    }
+
+    /// The same, asking first whether `claim` is true. If it is not, the first statement fails, with
+    /// whatever was read.
+    pub(super) fn claiming(connection: Pooled, sql: String, claim: Claim) -> Self {
+        let mut begun = Begun::by(connection, sql);
+        begun.claim = Some(claim);
+        begun
+    }
+
+    /// What the database said to the claim; `None` when it was not asked, or has failed.
+    pub(super) fn take_found(&mut self) -> Option<Outcome> {
+        self.found.take()
     }
 
     /// Makes everything so far durable.
-    pub(super) async fn commit(self) -> Result<()> {
+    pub(super) async fn commit(self) -> error::Result<()> {
         self.end("COMMIT").await
     }
 
     /// Undoes everything so far.
-    pub(super) async fn rollback(self) -> Result<()> {
+    pub(super) async fn rollback(self) -> error::Result<()> {
         self.end("ROLLBACK").await
     }
 
-    async fn end(mut self, how: &str) -> Result<()> {
+    async fn end(mut self, how: &str) -> error::Result<()> {
         if self.open {
             self.connection.batch_execute(how).await?;
             self.open = false;
         }
         Ok(())
+    }
+
+    /// Undoes everything so far, without anybody waiting for it.
+    pub(super) fn let_go(mut self) {
+        if !self.open {
+            return;
+        }
+        let connection: &AsyncPgConnection = &self.connection;
+        let rollback = async {
+            let mut connection = connection;
+            connection.batch_execute("ROLLBACK").await
+        };
+        // It is sent when first polled. Whatever is asked next on this connection is answered after
+        // it, and what ends a transaction fails only when the connection does.
+        let failed = matches!(rollback.now_or_never(), Some(Err(_)));
+        trips::uncount();
+        self.open = failed;
     }
 
     /// Has `sql`, which has no answer, sent together with the next statement, before that one: at no
@@ -63,10 +117,23 @@ impl Begun {
         }
     }
 
-    /// What is to be sent ahead of the statement that is sent now.
-    fn take_ahead(&mut self) -> Option<String> {
+    /// The answer to a statement that `send` sends, with what belongs ahead of it.
+    fn send<'conn, T: Send + 'conn>(
+        &'conn mut self,
+        send: impl FnOnce(&'conn AsyncPgConnection) -> BoxFuture<'conn, QueryResult<T>>,
+    ) -> BoxFuture<'conn, QueryResult<T>> {
         self.open = true;
-        self.ahead.take()
+        let Begun { connection, ahead, claim, found, .. } = self;
+        let connection: &'conn AsyncPgConnection = connection;
+        let answer = send(connection);
+        match (ahead.take(), claim.take()) {
+            (None, _) => answer,
+            (Some(ahead), None) => together(connection, ahead, answer).boxed(),
+            (Some(ahead), Some(claim)) => {
+                let answer = together(connection, ahead, answer);
+                claimed(connection, claim, found, answer).boxed()
+            }
+        }
     }
 }
 
@@ -80,12 +147,26 @@ async fn together<T>(
         let mut connection = connection;
         connection.batch_execute(&ahead).await
     };
-    // both count themselves
-    trips::uncount();
     // polled in this order, and sent when first polled
     let (before, answer) = join(before, statement).await;
+    // both count themselves
+    trips::uncount();
     before?;
     answer
+}
+
+/// The same, sent after the question whether the claim is true; nothing when it is not.
+async fn claimed<T>(
+    connection: &AsyncPgConnection,
+    claim: Claim,
+    found: &mut Option<Outcome>,
+    statement: impl Future<Output = QueryResult<T>>,
+) -> QueryResult<T> {
+    let asked = authentication::ask(connection, &claim.attempt, claim.now);
+    let (asked, answer) = join(asked, statement).await;
+    trips::uncount();
+    let outcome = found.insert(asked?);
+    if claim.holds(outcome) { answer } else { Err(Error::RollbackTransaction) }
 }
 
 impl Drop for Begun {
@@ -110,13 +191,7 @@ impl AsyncConnectionCore for Begun {
         T: AsQuery + 'query,
         T::Query: QueryFragment<Pg> + QueryId + 'query,
     {
-        let ahead = self.take_ahead();
-        let mut connection: &'conn AsyncPgConnection = &self.connection;
-        let answer = connection.load(source);
-        match ahead {
-            None => answer,
-            Some(ahead) => together(connection, ahead, answer).boxed(),
-        }
+        self.send(|mut connection| connection.load(source))
     }
 
     fn execute_returning_count<'conn, 'query, T>(
@@ -126,21 +201,14 @@ impl AsyncConnectionCore for Begun {
     where
         T: QueryFragment<Pg> + QueryId + 'query,
     {
-        let ahead = self.take_ahead();
-        let mut connection: &'conn AsyncPgConnection = &self.connection;
-        let answer = connection.execute_returning_count(source);
-        match ahead {
-            None => answer,
-            Some(ahead) => together(connection, ahead, answer).boxed(),
-        }
+        self.send(|mut connection| connection.execute_returning_count(source))
     }
 }
 
 impl SimpleAsyncConnection for Begun {
     async fn batch_execute(&mut self, query: &str) -> QueryResult<()> {
-        match self.take_ahead() {
-            None => self.connection.batch_execute(query).await,
-            Some(ahead) => self.connection.batch_execute(&format!("{ahead}; {query}")).await,
-        }
+        let query = query.to_owned();
+        self.send(|mut connection| async move { connection.batch_execute(&query).await }.boxed())
+            .await
     }
 }

@@ -1,5 +1,6 @@
 //! The pool, and how a connection of it begins its life.
 
+use super::authentication::{self, Attempt};
 use super::tls::{self, TlsMode};
 use super::tx::{SystemTx, Tx};
 use crate::auth::Caller;
@@ -108,6 +109,9 @@ async fn open_for_requests(url: &str, setup: &str) -> ConnectionResult<AsyncPgCo
     let mut connection =
         open(url).await.map_err(|e| ConnectionError::BadConnection(e.to_string()))?;
     connection.batch_execute(setup).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
+    // Without it, each first use would only take longer; who cannot use the database at all is told
+    // by what is asked next.
+    let _ = authentication::prepare(&connection).await;
     connection.set_instrumentation(|event: InstrumentationEvent<'_>| {
         // a statement that is not cached yet is prepared in a round trip of its own
         if let InstrumentationEvent::StartQuery { .. } | InstrumentationEvent::CacheQuery { .. } =
@@ -199,6 +203,14 @@ impl Store {
     /// ahead of the first statement.
     pub async fn begin(&self, caller: &Caller) -> Result<Tx> {
         Ok(Tx::begin(self.connection().await?, caller.clone(), self.clock.clone()))
+    }
+
+    /// The same for who is believed to call, and only to read. With the first statement, the
+    /// database is asked whether he does: if not, the statement fails, and [`Tx::take_found`] says
+    /// who it is.
+    pub async fn begin_believing(&self, caller: &Caller, attempt: &Attempt) -> Result<Tx> {
+        let connection = self.connection().await?;
+        Ok(Tx::believe(connection, caller.clone(), self.clock.clone(), attempt.clone()))
     }
 
     /// A transaction of the server itself, for maintenance: no policy applies.

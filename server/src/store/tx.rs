@@ -1,6 +1,7 @@
 //! Transactions: of a caller, and of the server itself.
 
-use super::begun::Begun;
+use super::authentication::{Attempt, Outcome};
+use super::begun::{Begun, Claim};
 use super::connection::{Pooled, SYSTEM_ROLE};
 use crate::auth::{Caller, PrivateNotes};
 use crate::clock::Clock;
@@ -20,19 +21,26 @@ pub struct Tx {
 
 impl Tx {
     pub(super) fn begin(connection: Pooled, caller: Caller, clock: Clock) -> Tx {
-        // Raw SQL: Diesel has no word for settings. Ids consist of lowercase letters and digits
-        // only, so there is nothing to escape. `SET` is neither planned nor has it an answer.
-        let mut sql = format!(
-            "BEGIN; SET LOCAL switchy.org_id = '{}'; SET LOCAL switchy.user_id = '{}'",
-            caller.org_id, caller.user_id
-        );
-        if caller.private_notes == PrivateNotes::Closed {
-            sql.push_str("; SET LOCAL switchy.private_notes = 'closed'");
-        }
-        if caller.on_behalf {
-            sql.push_str(&format!("; SET LOCAL switchy.acting_key = '{}'", caller.key_id));
-        }
-        Tx { connection: Begun::by(connection, sql), caller, clock }
+        let connection = Begun::by(connection, beginning("BEGIN", &caller));
+        Tx { connection, caller, clock }
+    }
+
+    /// The same of somebody who is only believed to call, for reading.
+    pub(super) fn believe(
+        connection: Pooled,
+        caller: Caller,
+        clock: Clock,
+        attempt: Attempt,
+    ) -> Tx {
+        let claim = Claim { attempt, now: clock.for_database(), caller: caller.clone() };
+        let sql = beginning("BEGIN READ ONLY", &caller);
+        Tx { connection: Begun::claiming(connection, sql, claim), caller, clock }
+    }
+
+    /// What the database said of who is believed to call; `None` when it was not asked, or has
+    /// failed.
+    pub fn take_found(&mut self) -> Option<Outcome> {
+        self.connection.take_found()
     }
 
     /// Who calls.
@@ -63,7 +71,7 @@ impl Tx {
     /// Ends what has changed nothing, without anybody waiting for it. Should it fail, the
     /// connection leaves the pool.
     pub fn let_go(self) {
-        tokio::spawn(self.rollback());
+        self.connection.let_go();
     }
 
     /// From here on, [`Tx::undo_to_savepoint`] can undo.
@@ -75,6 +83,23 @@ impl Tx {
     pub async fn undo_to_savepoint(&mut self) -> Result<()> {
         Ok(self.connection.batch_execute("ROLLBACK TO SAVEPOINT handler").await?)
     }
+}
+
+/// What begins a transaction and says who acts in it.
+fn beginning(begin: &str, caller: &Caller) -> String {
+    // Raw SQL: Diesel has no word for settings. Ids consist of lowercase letters and digits
+    // only, so there is nothing to escape. `SET` is neither planned nor has it an answer.
+    let mut sql = format!(
+        "{begin}; SET LOCAL switchy.org_id = '{}'; SET LOCAL switchy.user_id = '{}'",
+        caller.org_id, caller.user_id
+    );
+    if caller.private_notes == PrivateNotes::Closed {
+        sql.push_str("; SET LOCAL switchy.private_notes = 'closed'");
+    }
+    if caller.on_behalf {
+        sql.push_str(&format!("; SET LOCAL switchy.acting_key = '{}'", caller.key_id));
+    }
+    sql
 }
 
 /// A transaction of the server itself: it sees every tenant's rows.

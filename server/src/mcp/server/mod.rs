@@ -30,7 +30,7 @@ use crate::error::Result;
 use crate::http::reply::Recorded;
 use crate::http::rpc::Fault;
 use crate::http::scope;
-use crate::limits::admit_to;
+use crate::limits::Applicant;
 use crate::search::Search;
 use crate::store::Store;
 use http::{HeaderMap, StatusCode};
@@ -92,7 +92,8 @@ impl McpServer<'_> {
         message: Option<&Message>,
     ) -> Result<crate::auth::Caller> {
         let quota = self.quotas.of(message);
-        admit_to(self.store, self.key_secret, self.failures, headers, peer, quota).await
+        let applicant = Applicant::new(self.key_secret, self.failures, headers, peer, quota);
+        applicant.admit(self.store).await
     }
 
     async fn one(&self, headers: &HeaderMap, peer: IpAddr, message: &Message) -> Spoken {
