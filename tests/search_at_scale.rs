@@ -230,6 +230,16 @@ async fn buckets_that_are_small_again_are_counted_no_more() {
     assert!(!org.owner.search("apple 10").await.is_empty());
 }
 
+#[tokio::test]
+async fn every_vacuum_takes_the_vectors_of_deleted_notes_out_of_the_index() {
+    let server = Server::with(words_alone()).await;
+    // whether it does is in its report alone, which is no answer to a client
+    let told = "SELECT reloptions @> '{vacuum_index_cleanup=on}' FROM pg_class \
+                WHERE oid = 'memory_embeddings'::regclass";
+    let row = server.sql().await.query_one(told, &[]).await.expect("a table");
+    assert!(row.get::<_, bool>(0));
+}
+
 /// Notes of 200 topics, with vectors of the real model's name: `count` in the organization of
 /// `author`, the n-th with the tags `h{n % 100}` and `e{n % 9}`, half of them ORG, a tenth PRIVATE,
 /// the rest in `space`. The vectors vary in 24 directions, as those of sentences do in few, and a
