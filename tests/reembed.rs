@@ -2,6 +2,7 @@
 
 use crate::fixture::binary::{Ended, Home};
 use crate::fixture::cluster::{cluster, models};
+use crate::fixture::logs::Logs;
 use crate::fixture::{Caller, Options, Server, embedders};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use switchy_server::search::reembed::{self, Then, Watch};
-use switchy_server::store::models::{self as store, Change};
+use switchy_server::store::models::{self as store, Change, Models};
 
 /// Question and the note that answers it, without a word in common.
 const PAIRS: [(&str, &str); 4] = [
@@ -172,6 +173,33 @@ async fn a_server_with_the_old_model_neither_writes_nor_compares_its_vectors() {
                    (SELECT FROM memory_embeddings e WHERE e.memory_id = m.id)";
     until("it is embedded", async || count(&old, lacking).await == 0).await;
     assert!(ask(&ada.at(&new.url), 2).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_the_notes_are_expanded_by_another_model_is_logged_once() {
+    let (log, logs) = Logs::new();
+    let server = Server::with(Options { log, ..Options::default() }).await;
+    let warnings = || {
+        let lines = logs.lines();
+        lines.into_iter().filter(|l| l.contains("expanded by another model")).collect::<Vec<_>>()
+    };
+    until("the model is claimed", async || {
+        store::active(&server.store).await.expect("read").is_some()
+    })
+    .await;
+    let nobody = server.nobody();
+    assert_eq!(semantic(&nobody).await, true);
+    assert!(warnings().is_empty(), "{:?}", warnings());
+    let own = store::active(&server.store).await.expect("read").expect("claimed");
+    let another = Models { sparse_model_id: Some("another-reranker/int8/00".into()), ..own };
+    store::activate(&server.store, &another).await.expect("changed");
+    for _ in 0..3 {
+        assert_eq!(semantic(&nobody).await, true, "sentences are compared as before");
+    }
+    let found = warnings();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("WARN ") && found[0].contains("another-reranker"), "{found:?}");
+    assert!(found[0].contains("switchy-server reembed"), "it says what to do: {found:?}");
 }
 
 #[tokio::test]
