@@ -2,7 +2,6 @@
 
 use crate::auth::Caller;
 use lru::LruCache;
-use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -19,12 +18,6 @@ pub struct KnownKeys(Mutex<LruCache<Digest, Caller>>);
 impl Default for KnownKeys {
     fn default() -> Self {
         KnownKeys(Mutex::new(LruCache::new(CAPACITY)))
-    }
-}
-
-impl fmt::Debug for KnownKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KnownKeys").finish_non_exhaustive()
     }
 }
 

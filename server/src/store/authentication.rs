@@ -12,7 +12,7 @@ use diesel::sql_types::{Array, Binary, Bool, Integer, Nullable, Text, Timestampt
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// What one request is counted against.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Attempt {
     /// The key's digest; `None` when its form or checksum is already wrong.
     pub digest: Option<[u8; 32]>,
