@@ -115,8 +115,8 @@ pub struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// For an operation that changes nothing, and asks for more than the database. `None`: any key
-    /// will do.
+    /// For an operation that changes nothing; where it is asked for often, [`Reading`] does it in one
+    /// round trip less. `None`: any key will do.
     pub async fn reading(ctx: &'a Ctx, scope: impl Into<Option<Scope>>) -> Result<Self> {
         Self::admit(ctx.context(), &ctx.request, Bucket::Read, scope.into()).await
     }
