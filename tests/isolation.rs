@@ -551,7 +551,7 @@ async fn row_level_security_holds_without_the_predicates() {
         let all: Vec<_> = world.notes.iter().map(|n| format!("'{}'", n.id)).collect();
         for reference in [NO_REFERENCE, A_VECTOR] {
             let sql = format!(
-                "SELECT memory_id FROM note_similarities(ARRAY[{}], {reference}, NULL, NULL)",
+                "SELECT memory_id FROM note_similarities(ARRAY[{}], {reference}, NULL, NULL, true)",
                 all.join(", ")
             );
             assert_eq!(column(&app, &sql).await, seen, "{who}: similarities to {reference}");
@@ -624,7 +624,7 @@ async fn a_transaction_that_forgot_its_caller_sees_nothing() {
         assert_eq!(count, expected as i64, "of the organization nothing but its ORG notes");
         let ids: Vec<&str> = world.notes.iter().map(|n| n.id.as_str()).collect();
         for reference in [NO_REFERENCE, A_VECTOR] {
-            let sql = format!("SELECT * FROM note_similarities($1, {reference}, NULL, NULL)");
+            let sql = format!("SELECT * FROM note_similarities($1, {reference}, NULL, NULL, true)");
             assert_eq!(client.query(&sql, &[&ids]).await.expect("read").len(), expected);
         }
     }

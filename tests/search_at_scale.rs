@@ -8,8 +8,8 @@ use switchy_server::search::embedder::Dense;
 use switchy_server::store::ids::KeyId;
 use switchy_server::store::memory::Visibility;
 use switchy_server::store::search::{
-    BREAK_EVEN, EXACT_BELOW, Filter, LEXICAL_BUDGET, LISTED_FROM, MEASURED_FROM, Scan, exact_below,
-    nearest, refresh_statistics,
+    BREAK_EVEN, EXACT_BELOW, Filter, LEXICAL_BUDGET, LISTED_FROM, MEASURED_FROM, Scan, WALKED_FROM,
+    exact_below, nearest, refresh_statistics,
 };
 
 fn words_alone() -> Options {
@@ -413,9 +413,15 @@ async fn the_more_passages_there_are_the_more_are_compared() {
     assert_eq!(below().await, EXACT_BELOW);
     let sql = server.sql().await;
     // as if the database had found so many when it looked last
-    for (passages, expected) in
-        [(100_000.0_f32, EXACT_BELOW), (10_000_000.0, (10_000_000.0 * BREAK_EVEN).sqrt() as i64)]
-    {
+    for (passages, expected) in [
+        (100_000.0_f32, EXACT_BELOW),
+        (10_000_000.0, (10_000_000.0 * BREAK_EVEN).sqrt() as i64),
+        // where whoever sees more than these sees every other one
+        (2.0 * WALKED_FROM as f32 + 2_000.0, WALKED_FROM + 1_000),
+        (500.0, WALKED_FROM),
+        // not counted yet
+        (-1.0, EXACT_BELOW),
+    ] {
         let set = "UPDATE pg_class SET reltuples = $1 WHERE oid = 'memory_embeddings'::regclass";
         assert_eq!(sql.execute(set, &[&passages]).await.expect("set"), 1);
         assert_eq!(below().await, expected, "{passages}");

@@ -1,5 +1,6 @@
 //! What words and vectors brought, and its order.
 
+use super::neighbours::Neighbours;
 use super::{CANDIDATES, fusion};
 use crate::store::ids::MemoryId;
 use crate::store::search::Similarity;
@@ -77,8 +78,16 @@ fn fused(near: Vec<Similarity>, words: &[(MemoryId, f64)], query_expansion: f64)
             expansion: n.expansion,
         })
         .collect();
-    let scores = fusion::fuse(&parts, query_expansion);
-    near.into_iter().zip(scores).map(|(near, score)| Placed { after: false, score, near }).collect()
+    let vectors: Vec<_> = near.iter().map(|n| n.vector.as_ref()).collect();
+    let scores = fusion::fuse(&parts, query_expansion, &Neighbours::among(&vectors));
+    near.into_iter()
+        .zip(scores)
+        .map(|(near, score)| Placed {
+            after: false,
+            score,
+            near: Similarity { vector: None, ..near },
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -95,6 +104,7 @@ mod tests {
             cosine: Some(1.0 / (1.0 + n as f64)),
             expansion: None,
             passage: None,
+            vector: None,
         }
     }
 

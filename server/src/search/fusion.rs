@@ -4,6 +4,8 @@
 //! Fusing scores beats fusing ranks: on conversational notes, reciprocal rank fusion loses to BM25
 //! alone.
 
+use super::neighbours::Neighbours;
+
 /// What is known of one candidate; `None` where an arm did not find it or has nothing to say.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Parts {
@@ -15,15 +17,23 @@ pub struct Parts {
     pub expansion: Option<f64>,
 }
 
-/// What words, vectors and expansions weigh. Words and expansions speak of the same, the one of
-/// what was written and the other of what it comes to: together they weigh as much as vectors. On
-/// three collections as different as there were, that is better than the same weight for each.
-const WEIGHTS: [f64; 3] = [1.0, 2.0, 1.0];
+/// What vectors weigh: a note's own, and what those of its neighbours add. These weights are better
+/// than the same for each part on seven collections as different as there were; see
+/// docs/performance.md.
+const VECTORS: f64 = 4.0;
+/// What expansions weigh. They speak of the same as words, of what these come to.
+const EXPANSIONS: f64 = 2.0;
+/// What words weigh beside expansions, and without any.
+const WORDS: [f64; 2] = [1.0, 2.0];
+/// What it weighs to be near to the best notes.
+const NEAR_THE_BEST: f64 = 1.0;
+/// So many are the best.
+const BEST: usize = 3;
 
 /// The share of a query's inner product with itself that a note must reach to count in full. Where
 /// no note comes near the query, the best of them is still a poor one: scaled up to 1, a stray
 /// common word would outvote the vectors.
-const FULL_EXPANSION: f64 = 0.3;
+const FULL_EXPANSION: f64 = 0.7;
 
 /// Differences below this are none.
 const EPSILON: f64 = 1e-9;
@@ -52,37 +62,80 @@ fn normalised(
     Some(values.map(|value| value.map(scale)).collect())
 }
 
+/// A part of the score: what it weighs, and its value for each candidate; `None` where it says
+/// nothing about anybody.
+type Part = (f64, Option<Vec<Option<f64>>>);
+
+/// The average of what is known of the `i`th candidate.
+fn average(parts: &[Part], i: usize) -> f64 {
+    let known = parts.iter().filter_map(|(weight, part)| Some((*weight, part.as_ref()?[i]?)));
+    let (weights, sum) =
+        known.fold((0.0, 0.0), |(w, s), (weight, value)| (w + weight, s + weight * value));
+    if weights == 0.0 { 0.0 } else { sum / weights }
+}
+
 /// One score a candidate, `0..=1`, in the candidates' order. `query_expansion` is the inner product
-/// of the query's expansion with itself, 0 without one.
+/// of the query's expansion with itself, 0 without one; `neighbours` are the candidates'.
 ///
 /// A note without any of the words gets nothing for them. A note without vectors or without an
 /// expansion has not been given them yet, which says nothing about it: what is known decides.
-pub fn fuse(candidates: &[Parts], query_expansion: f64) -> Vec<f64> {
+pub fn fuse(candidates: &[Parts], query_expansion: f64, neighbours: &Neighbours) -> Vec<f64> {
     let none = f64::NEG_INFINITY;
     let said = candidates.iter().any(|c| c.words.is_some_and(f64::is_finite));
     let words = |c: &Parts| c.words.filter(|v| v.is_finite()).or(said.then_some(0.0));
-    let parts = [
-        normalised(candidates.iter().map(words), none),
-        normalised(candidates.iter().map(|c| c.cosine), none),
-        normalised(candidates.iter().map(|c| c.expansion), FULL_EXPANSION * query_expansion),
+    let words = normalised(candidates.iter().map(words), none);
+    let cosines = normalised(candidates.iter().map(|c| c.cosine), none);
+    let expansions =
+        normalised(candidates.iter().map(|c| c.expansion), FULL_EXPANSION * query_expansion);
+    let mut parts = [
+        (WORDS[usize::from(expansions.is_none())], words),
+        (VECTORS, cosines.map(|cosines| neighbours.smoothed(&cosines))),
+        (EXPANSIONS, expansions),
+        (NEAR_THE_BEST, None),
     ];
-    let score = |i: usize| {
-        let known = WEIGHTS.iter().zip(&parts).filter_map(|(weight, part)| {
-            let value = part.as_ref()?[i]?;
-            Some((weight, weight * value))
-        });
-        let (weights, sum) =
-            known.fold((0.0, 0.0), |(w, s), (weight, value)| (w + weight, s + value));
-        // rounding must not leave the range
-        if weights == 0.0 { 0.0 } else { (sum / weights).min(1.0) }
-    };
-    (0..candidates.len()).map(score).collect()
+    let count = candidates.len();
+    let so_far: Vec<f64> = (0..count).map(|i| average(&parts, i)).collect();
+    let mut order: Vec<usize> = (0..count).collect();
+    order.sort_by(|a, b| so_far[*b].total_cmp(&so_far[*a]));
+    order.truncate(BEST);
+    parts[3].1 = normalised(neighbours.near(&order).into_iter(), none);
+    // sums of the same numbers in another order must neither leave the range nor decide between two
+    (0..count)
+        .map(|i| (average(&parts, i) / EPSILON).round() * EPSILON)
+        .map(|s| s.min(1.0))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::search::embedder::{DIMENSIONS, Dense};
     use proptest::prelude::*;
+
+    /// Of candidates that are strangers to each other.
+    fn fuse(candidates: &[Parts], query_expansion: f64) -> Vec<f64> {
+        super::fuse(candidates, query_expansion, &Neighbours::among(&vec![None; candidates.len()]))
+    }
+
+    /// A vector along one axis and so much along the next.
+    fn along(axis: usize, next: f32) -> Dense {
+        let mut components = vec![0.0; DIMENSIONS];
+        components[axis] = 1.0;
+        components[axis + 1] = next;
+        Dense::normalised(components).expect("a direction")
+    }
+
+    #[test]
+    fn of_two_alike_the_one_among_good_notes_comes_first() {
+        let vectors = [along(0, 0.0), along(0, 0.0), along(0, 0.4), along(3, 0.0), along(6, 0.0)];
+        let vectors: Vec<_> = vectors.iter().map(Some).collect();
+        let cosines = [0.9, 0.9, 0.5, 0.5, 0.1];
+        let parts = cosines.map(|c| Parts { words: None, cosine: Some(c), expansion: None });
+        let scores = super::fuse(&parts, 0.0, &Neighbours::among(&vectors));
+        assert_eq!(scores[0], scores[1]);
+        assert!(scores[0] > scores[2], "{scores:?}");
+        assert!(scores[2] > scores[3] && scores[3] > scores[4], "{scores:?}");
+    }
 
     #[test]
     fn what_both_arms_like_beats_what_one_likes() {
@@ -95,7 +148,9 @@ mod tests {
             ],
             0.0,
         );
-        assert_eq!(scores, [1.0, 1.0 / 3.0, 2.0 / 3.0, 0.0]);
+        assert_eq!(scores[0], 1.0);
+        assert!(scores[0] > scores[2] && scores[2] > scores[1] && scores[1] > scores[3]);
+        assert_eq!(scores[3], 0.0);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod finish;
 mod fusion;
 mod highlight;
 pub mod messages;
+mod neighbours;
 mod pipeline;
 pub mod reembed;
 mod renewed;
@@ -316,11 +317,12 @@ impl Search {
         if ids.is_empty() {
             return Ok(Ranked { candidates: Vec::new(), limit, pipeline, degraded });
         }
-        let sparse = embedding.and_then(|e| e.sparse.as_ref()).filter(|_| pipeline.expansions());
+        let sparse = embedding.and_then(|e| e.sparse.as_ref()).filter(|_| pipeline.reranks());
         let reference = embedding.map(|e| Reference {
             dense: &e.dense,
             model_id,
             sparse: sparse.zip(self.embedder.sparse_model_id()),
+            vectors: pipeline.reranks(),
         });
         let near = store::similarities(tx, &ids, reference.as_ref()).await?;
         let query_expansion = sparse.map_or(0.0, |s| f64::from(s.dot(s)));

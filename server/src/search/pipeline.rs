@@ -10,7 +10,7 @@ pub enum Pipeline {
     Vector,
     /// Both, their scores fused.
     Fused,
-    /// Both, fused with the overlap of the expansions.
+    /// Both, fused with the overlap of the expansions and with what notes near to a note get.
     Reranked,
     /// The same, its best notes in the order of the cross-encoder; where there is none, the same.
     #[default]
@@ -48,8 +48,8 @@ impl Pipeline {
         self != Pipeline::Lexical
     }
 
-    /// Whether expansions count.
-    pub(super) fn expansions(self) -> bool {
+    /// Whether expansions and neighbours count.
+    pub(super) fn reranks(self) -> bool {
         matches!(self, Pipeline::Reranked | Pipeline::CrossEncoded)
     }
 

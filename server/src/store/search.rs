@@ -15,6 +15,7 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
+use half::slice::HalfFloatSliceExt;
 use pgvector::HalfVector;
 use pgvector::sql_types::{HalfVector as HalfVectorType, SparseVector as SparseVectorType};
 use std::ops::Range;
@@ -29,6 +30,9 @@ pub const EXACT_BELOW: i64 = 20_000;
 /// to be seen, the index took 8 to 15 ms and comparing 125 to 140. So the index is walked from the
 /// greater of [`EXACT_BELOW`] and `sqrt(n * BREAK_EVEN)` on.
 pub const BREAK_EVEN: f64 = 1_000.0;
+/// Where every other passage can be seen, the walk passes little else and misses nothing: then the
+/// index is walked from so many on. As many are compared in the same two milliseconds.
+pub const WALKED_FROM: i64 = 3_000;
 /// Most distinct words of a query that the lexical arm looks for.
 pub const MAX_QUERY_TERMS: i32 = 64;
 /// Notes that the common words of a query may bring together. Scoring one takes some 6 µs; rare
@@ -201,7 +205,11 @@ pub async fn exact_below(store: &Store) -> Result<i64> {
     .get_result(tx.connection())
     .await?;
     tx.commit().await?;
-    Ok(EXACT_BELOW.max((passages * BREAK_EVEN).sqrt() as i64))
+    let below = EXACT_BELOW.max((passages * BREAK_EVEN).sqrt() as i64);
+    if passages < 1.0 {
+        return Ok(below);
+    }
+    Ok(below.min(WALKED_FROM.max((passages / 2.0) as i64)))
 }
 
 /// Notes that contain the pieces of the query literally, by how many of them: for scripts without
@@ -461,6 +469,8 @@ pub struct Similarity {
     pub expansion: Option<f64>,
     /// Where the nearest passage is, in bytes of the note's UTF-8.
     pub passage: Option<Range<usize>>,
+    /// The nearest passage's vector.
+    pub vector: Option<Dense>,
 }
 
 /// A candidate that has been read.
@@ -480,6 +490,15 @@ pub struct Reference<'a> {
     pub model_id: &'a str,
     /// The query's expansion and its model.
     pub sparse: Option<(&'a Sparse, &'a str)>,
+    /// Whether the candidates' own vectors are wanted.
+    pub vectors: bool,
+}
+
+/// A vector as the database keeps it.
+fn dense(vector: &HalfVector) -> Option<Dense> {
+    let mut components = vec![0.0; vector.as_slice().len()];
+    vector.as_slice().convert_to_f32_slice(&mut components);
+    Dense::normalised(components)
 }
 
 /// How near those of `ids` are that the caller can see; in no order.
@@ -498,21 +517,25 @@ pub async fn similarities(
         starts_at: Option<i32>,
         #[diesel(sql_type = Nullable<Integer>)]
         ends_at: Option<i32>,
+        #[diesel(sql_type = Nullable<HalfVectorType>)]
+        vector: Option<HalfVector>,
         #[diesel(sql_type = Nullable<Double>)]
         expansion: Option<f64>,
     }
     let sparse = reference.and_then(|r| r.sparse);
-    let rows: Vec<Row> = diesel::sql_query("SELECT * FROM note_similarities($1, $2, $3, $4, $5)")
-        .bind::<Array<Text>, _>(ids)
-        .bind::<Nullable<HalfVectorType>, _>(
-            reference.map(|r| HalfVector::from_f32_slice(r.dense.as_slice())),
-        )
-        .bind::<Nullable<Text>, _>(reference.map(|r| r.model_id))
-        .bind::<Nullable<SparseVectorType>, _>(sparse.map(|(s, _)| sparsevec(s)))
-        .bind::<Nullable<Text>, _>(sparse.map(|(_, model)| model))
-        .kept()
-        .load(tx.connection())
-        .await?;
+    let rows: Vec<Row> =
+        diesel::sql_query("SELECT * FROM note_similarities($1, $2, $3, $4, $5, $6)")
+            .bind::<Array<Text>, _>(ids)
+            .bind::<Nullable<HalfVectorType>, _>(
+                reference.map(|r| HalfVector::from_f32_slice(r.dense.as_slice())),
+            )
+            .bind::<Nullable<Text>, _>(reference.map(|r| r.model_id))
+            .bind::<Nullable<SparseVectorType>, _>(sparse.map(|(s, _)| sparsevec(s)))
+            .bind::<Nullable<Text>, _>(sparse.map(|(_, model)| model))
+            .bind::<Bool, _>(reference.is_some_and(|r| r.vectors))
+            .kept()
+            .load(tx.connection())
+            .await?;
     let offset = |at: Option<i32>| at.and_then(|at| usize::try_from(at).ok());
     Ok(rows
         .into_iter()
@@ -521,6 +544,7 @@ pub async fn similarities(
             cosine: row.cosine,
             expansion: row.expansion,
             passage: offset(row.starts_at).zip(offset(row.ends_at)).map(|(from, to)| from..to),
+            vector: row.vector.and_then(|vector| dense(&vector)),
         })
         .collect())
 }

@@ -29,7 +29,17 @@ impl Dense {
 
     /// The cosine similarity, `-1.0..=1.0`.
     pub fn dot(&self, other: &Self) -> f32 {
-        self.0.iter().zip(other.0.iter()).map(|(a, b)| a * b).sum()
+        // sums that do not wait for each other: one after the other takes eight times as long
+        const LANES: usize = 8;
+        let mut sums = [0.0; LANES];
+        let (mine, theirs) = (self.0.as_chunks::<LANES>().0, other.0.as_chunks::<LANES>().0);
+        const { assert!(DIMENSIONS.is_multiple_of(LANES)) }
+        for (a, b) in mine.iter().zip(theirs) {
+            for lane in 0..LANES {
+                sums[lane] += a[lane] * b[lane];
+            }
+        }
+        sums.iter().sum()
     }
 }
 
