@@ -129,6 +129,32 @@ async fn what_stands_around_a_message_counts() {
 }
 
 #[tokio::test]
+async fn what_is_said_around_a_message_counts_half_and_once() {
+    let team = Team::start().await;
+    let ada = &team.org.owner;
+    for (name, turns) in [
+        ("often", ["plum tart", "plum tart", "apple tart", "plum tart", "plum tart"]),
+        ("once", ["lunch", "plum tart", "apple tart", "lunch", "lunch"]),
+        ("in it", ["lunch", "lunch", "apple plum", "lunch", "lunch"]),
+    ] {
+        let session = session(ada, name).await;
+        for body in turns {
+            say(ada, &session, body).await;
+        }
+    }
+    let body = json!({ "query": "apple plum", "context": 0, "limit": 100 });
+    let hits = results(ada, body).await;
+    let score = |session: &str| -> f64 {
+        let said = |h: &&Value| h["message"]["body"].as_str().is_some_and(|b| b.contains("apple"));
+        let hit = hits.iter().filter(said).find(|h| h["sessionName"] == session);
+        hit.and_then(|h| h["score"].as_f64()).expect("a score")
+    };
+    assert_eq!(score("in it"), 1.0);
+    assert!(score("once") < 0.95, "{hits:#?}");
+    assert!((score("often") - score("once")).abs() < 1e-9, "{hits:#?}");
+}
+
+#[tokio::test]
 async fn the_filters_decide_what_is_looked_at() {
     let team = Team::start().await;
     let ada = &team.org.owner;
