@@ -3,6 +3,7 @@
 use crate::fixture::embedders::{HOPELESS, Obedient};
 use crate::fixture::shape::{fields, id, issues};
 use crate::fixture::{Caller, Options, Server, embedders};
+use crate::search_at_scale::caller;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use switchy_server::auth::OrgRole;
 use switchy_server::search::CANDIDATES;
 use switchy_server::search::embedder::Embedder;
+use switchy_server::store::search::{EXACT_BELOW, Filter, Scan, nearest};
 
 /// A server without a model.
 fn words_alone() -> Options {
@@ -533,7 +535,7 @@ async fn what_others_keep_to_themselves_changes_no_score() {
     assert_ne!(score(&after), score(&before), "these are seen, and near");
 }
 
-/// Above [`EXACT_BELOW`](switchy_server::store::search::EXACT_BELOW) visible passages the index is
+/// Above [`EXACT_BELOW`] visible passages the index is
 /// walked. The other organization's notes lie nearer to the query than any of the caller's, so a
 /// walk that forgot whose they are would find them, and one that filtered too late nothing at all.
 #[tokio::test]
@@ -542,15 +544,15 @@ async fn among_many_notes_the_index_finds_what_an_exact_scan_finds() {
     let (acme, other) = (server.org("acme").await, server.org("other").await);
     let query = "zebra";
     let embedder = embedders::real();
-    let vector = embedder.embed_query(query).await.expect("embedded").dense;
-    let vector: Vec<String> = vector.as_slice().iter().map(f32::to_string).collect();
+    let asked = embedder.embed_query(query).await.expect("embedded").dense;
+    let vector: Vec<String> = asked.as_slice().iter().map(f32::to_string).collect();
     let vector = format!("[{}]", vector.join(","));
     let sql = server.sql().await;
     sql.batch_execute("DROP INDEX memory_embeddings_hnsw; SELECT setseed(0.5)")
         .await
         .expect("ready");
     // the caller's: twenty directions, noise around each; the first direction is the query's
-    let mine = switchy_server::store::search::EXACT_BELOW + 200;
+    let mine = EXACT_BELOW + 200;
     for (org, count, prefix, noise) in [(&acme, mine, "a", 0.08), (&other, 2_000, "b", 0.02)] {
         let insert = format!(
             "WITH centre AS MATERIALIZED (
@@ -583,11 +585,20 @@ async fn among_many_notes_the_index_finds_what_an_exact_scan_finds() {
     .expect("indexed");
 
     let exact = format!(
-        "SELECT m.content FROM memory_embeddings e JOIN memories m ON m.id = e.memory_id \
+        "SELECT m.content, m.id FROM memory_embeddings e JOIN memories m ON m.id = e.memory_id \
          WHERE e.org_id = $1 ORDER BY (e.embedding <=> '{vector}') + 0, m.id DESC LIMIT 10"
     );
     let rows = sql.query(&exact, &[&acme.id.as_str()]).await.expect("read");
     let exact: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    // the walk's own order
+    let mut tx = server.store.begin(&caller(&acme.owner)).await.expect("a transaction");
+    let model = embedder.model_id();
+    let walked = nearest(&mut tx, &asked, model, &Filter::default(), 100, EXACT_BELOW).await;
+    let (walked, scan) = walked.expect("found").expect("the model is active");
+    assert_eq!(scan, Scan::Index);
+    let ids: Vec<&str> = rows.iter().map(|row| row.get(1)).collect();
+    let hits = walked[..10].iter().filter(|id| ids.contains(&id.as_str())).count();
+    assert!(hits >= 9, "{hits} of 10: {walked:?} instead of {ids:?}");
     let found = results(&acme.owner, json!({ "query": query, "limit": 100 })).await;
     assert_ranked(&found);
     let found: Vec<String> = ranked(&found).into_iter().map(|(content, _)| content).collect();

@@ -307,7 +307,8 @@ struct Measured {
     exact_ms: f64,
 }
 
-fn caller(author: &Caller) -> switchy_server::auth::Caller {
+/// Who the store takes him for.
+pub(crate) fn caller(author: &Caller) -> switchy_server::auth::Caller {
     switchy_server::auth::Caller {
         key_id: KeyId::generate(),
         user_id: author.user_id.clone(),
