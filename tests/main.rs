@@ -3,6 +3,7 @@
 mod fixture;
 
 mod access;
+mod attacks;
 mod authentication;
 mod billing;
 mod cli;

@@ -1,0 +1,1 @@
+//! Peers that take more than their share of connections and memory.

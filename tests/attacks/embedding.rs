@@ -1,0 +1,1 @@
+//! Writers that leave no room for others in the embedding queue.

@@ -1,0 +1,1 @@
+//! Lists that answer with more than a page.

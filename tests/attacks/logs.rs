@@ -1,0 +1,1 @@
+//! What gets into a log, and a log that nobody reads.

@@ -1,0 +1,1 @@
+//! Searches and facets that cost more than their share.

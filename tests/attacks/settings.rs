@@ -1,0 +1,1 @@
+//! Secrets and settings that give themselves away.
