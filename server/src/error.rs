@@ -3,6 +3,9 @@
 use chrono::{DateTime, Utc};
 use std::borrow::Cow;
 
+use crate::issue::display_path;
+pub use crate::issue::{Issue, Step};
+
 /// The result of everything that a request can ask for.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -11,44 +14,6 @@ pub const RETRY_AFTER_OVERLOAD: u32 = 2;
 
 /// The same when two requests stood in each other's way.
 pub const RETRY_AFTER_CONTENTION: u32 = 1;
-
-/// One thing that is wrong with a request, and where.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Issue {
-    /// Where in the body (bare path) or query (begins with `query`).
-    pub path: Vec<Step>,
-    /// Stable and machine-readable, for example `too_long`.
-    pub code: &'static str,
-    /// For a person: completes a sentence that begins with the field's name.
-    pub message: String,
-}
-
-/// One step of an issue's path: a field's name or an index.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Step {
-    /// A field's name, as the JSON has it.
-    Field(Cow<'static, str>),
-    /// An index into an array, from 0.
-    Index(usize),
-}
-
-impl From<&'static str> for Step {
-    fn from(name: &'static str) -> Self {
-        Step::Field(Cow::Borrowed(name))
-    }
-}
-
-impl From<String> for Step {
-    fn from(name: String) -> Self {
-        Step::Field(Cow::Owned(name))
-    }
-}
-
-impl From<usize> for Step {
-    fn from(index: usize) -> Self {
-        Step::Index(index)
-    }
-}
 
 /// Why a request was not carried out. Messages are for the caller; what only the operator may see
 /// is the `source` of [`Error::Internal`], which goes to the log.
@@ -139,21 +104,6 @@ fn describe(issues: &[Issue]) -> String {
             format!("{} {} (and {} more)", display_path(&first.path), first.message, rest.len())
         }
     }
-}
-
-fn display_path(path: &[Step]) -> String {
-    let mut out = String::new();
-    for step in path {
-        match step {
-            Step::Field(name) if out.is_empty() => out.push_str(name),
-            Step::Field(name) => {
-                out.push('.');
-                out.push_str(name);
-            }
-            Step::Index(i) => out.push_str(&format!("[{i}]")),
-        }
-    }
-    if out.is_empty() { "body".into() } else { out }
 }
 
 impl Error {

@@ -12,6 +12,7 @@ pub mod eval;
 pub mod events;
 pub mod host;
 pub mod http;
+mod issue;
 pub mod limits;
 pub mod logging;
 pub mod mail;

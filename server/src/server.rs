@@ -85,6 +85,7 @@ pub async fn start(app: App, config: &ServerConfig) -> Result<Running, StartErro
         deadline: config.request_deadline,
         max_body: MAX_BODY_BYTES,
         all_bodies: config.connections.all_bodies,
+        all_answers: config.connections.all_answers,
         log: config.log.clone(),
     };
     let (background, events) = (app.clone(), Arc::clone(&app.events));

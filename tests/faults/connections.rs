@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use switchy_server::http::connections::ConnectionLimits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 const SHORT: Duration = Duration::from_millis(400);
 
@@ -131,8 +131,11 @@ async fn one_connection_too_many_is_told_so_and_the_next_is_served_when_there_is
     let limits = ConnectionLimits { most: MOST, ..ConnectionLimits::default() };
     let (server, owner) = start(limited(limits)).await;
     let mut held = Vec::new();
-    for _ in 0..MOST {
-        let mut connection = connect(&server).await;
+    for n in 0..MOST {
+        // each from an address of its own: one alone does not get all
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(([127, 0, 1, n as u8], 0).into()).expect("an address of this machine");
+        let mut connection = socket.connect(server.address()).await.expect("a connection");
         connection.write_all(&request("/health")).await.expect("sent");
         assert!(answer(&mut connection).await.starts_with("HTTP/1.1 200"));
         held.push(connection);
@@ -151,7 +154,9 @@ async fn one_connection_too_many_is_told_so_and_the_next_is_served_when_there_is
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_are_too_much_together_are_503_until_some_are_gone() {
-    const ALL: usize = 64 * 1024;
+    const ALL: usize = 512 * 1024;
+    /// A key may have an eighth.
+    const OWN: usize = ALL / 8;
     let limits = ConnectionLimits { all_bodies: ALL, ..ConnectionLimits::default() };
     let (server, owner) = start(limited(limits)).await;
     let key = owner.key.clone().expect("a key");
@@ -162,7 +167,7 @@ async fn bodies_that_are_too_much_together_are_503_until_some_are_gone() {
     let slow_one = async || {
         let mut slow = connect(&server).await;
         slow.write_all(head.as_bytes()).await.expect("sent");
-        slow.write_all(&vec![b' '; ALL - 8 * 1024]).await.expect("sent");
+        slow.write_all(&vec![b' '; OWN - 8 * 1024]).await.expect("sent");
         slow
     };
     let mut slow = slow_one().await;

@@ -6,7 +6,7 @@ use crate::billing::checkout::{Ways, reference_of, way_to};
 use crate::billing::plans::{Interval, MAX_TOPUP, MIN_TOPUP, Plan};
 use crate::error::{Error, Result};
 use crate::http::reply::Recorded;
-use crate::http::{Answer, Check, IdempotencyKey, Issues, Json, Ok200, Raw, Reply, Timestamp};
+use crate::http::{Answer, Check, IdempotencyKey, Issues, Ok200, Raw, Reply, Timestamp, Unread};
 use crate::limits::{Paused, Write, count_failure};
 use crate::store::billing::{self as store, Buyer, View};
 use crate::store::ids::OrgId;
@@ -14,6 +14,9 @@ use dropshot::endpoint;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+/// Largest event of Stripe that is read, in bytes: theirs are below 64 KiB.
+pub const MAX_EVENT_BYTES: usize = 256 * 1024;
 
 /// Longest URL to come back to, in characters.
 pub const MAX_URL: usize = 2_048;
@@ -302,9 +305,10 @@ pub(super) async fn credit_balance(ctx: Ctx) -> Answer<Ok200<CreditBalanceData>>
 pub(super) async fn billing_checkout(
     ctx: Ctx,
     key: IdempotencyKey,
-    mut body: Json<CheckoutCreate>,
+    body: Unread<CheckoutCreate>,
 ) -> Answer<Ok200<PaymentPageData>> {
     let call = Call::writing(&ctx, Scope::BillingWrite).await?;
+    let mut body = call.body(body).await;
     let mut first = match call.post(key, &mut body).await? {
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
@@ -347,9 +351,10 @@ pub(super) async fn billing_checkout(
 pub(super) async fn billing_portal(
     ctx: Ctx,
     key: IdempotencyKey,
-    mut body: Json<PortalCreate>,
+    body: Unread<PortalCreate>,
 ) -> Answer<Ok200<PaymentPageData>> {
     let call = Call::writing(&ctx, Scope::BillingWrite).await?;
+    let mut body = call.body(body).await;
     let mut first = match call.post(key, &mut body).await? {
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
@@ -383,9 +388,10 @@ pub(super) async fn billing_portal(
 pub(super) async fn billing_topup(
     ctx: Ctx,
     key: IdempotencyKey,
-    mut body: Json<TopUpCreate>,
+    body: Unread<TopUpCreate>,
 ) -> Answer<Ok200<PaymentPageData>> {
     let call = Call::writing(&ctx, Scope::BillingWrite).await?;
+    let mut body = call.body(body).await;
     let mut first = match call.post(key, &mut body).await? {
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
@@ -441,12 +447,22 @@ struct WebhookData {
 #[endpoint { method = POST, path = "/api/webhooks/stripe", tags = ["Billing"], operation_id = "stripe_webhook" }]
 pub(super) async fn stripe_webhook(ctx: Ctx, body: Raw<StripeEvent>) -> Answer<Ok200<WebhookData>> {
     let app = ctx.context();
-    let body = body.into_inner()?;
     let webhook = app.billing.webhook()?;
-    if let Err(refused) = webhook.verify(&app.store, ctx.request.headers(), &body) {
-        count_failure(&app.store, &app.limits, ctx.request.remote_addr().ip()).await?;
-        return Err(refused.into());
-    }
+    let headers = ctx.request.headers();
+    let verified = async {
+        // without a signature the body is not even read
+        let signature = webhook.signature(headers)?;
+        let body = body.read(MAX_EVENT_BYTES).await?;
+        webhook.verify(&app.store, &signature, &body)?;
+        Ok(body)
+    };
+    let body = match verified.await {
+        Ok(body) => body,
+        Err(refused) => {
+            count_failure(&app.store, &app.limits, ctx.request.remote_addr().ip()).await?;
+            return Err(Error::into(refused));
+        }
+    };
     webhook.carry_out(&app.store, &body).await?;
     Reply::ok(WebhookData { received: true })
 }

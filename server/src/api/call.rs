@@ -4,12 +4,14 @@ use super::App;
 use crate::auth::{Caller, Scope};
 use crate::error::{Error, Result};
 use crate::http::reply::Documented;
-use crate::http::{Dialect, IdempotencyKey, Json, check_client_version, scope};
+use crate::http::{Check, Dialect, IdempotencyKey, Json, Unread, check_client_version, scope};
 use crate::limits::{self, Applicant, Bucket, Write};
 use crate::store::Tx;
 use crate::store::ids::OrgId;
 use dropshot::{RequestContext, RequestInfo};
 use futures::future::BoxFuture;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 
 /// A request, as handlers get it.
 pub type Ctx = RequestContext<App>;
@@ -151,6 +153,15 @@ impl<'a> Call<'a> {
     pub fn key_digest(&self) -> Result<[u8; 32]> {
         limits::digest(&self.app.key_secret, self.request.headers())
             .ok_or_else(|| Error::internal("an admitted request has no key"))
+    }
+
+    /// Reads the body: not before its sender is known and the request is counted, so that a
+    /// stranger's body costs nothing.
+    pub async fn body<B>(&self, body: Unread<B>) -> Json<B>
+    where
+        B: DeserializeOwned + JsonSchema + Check + Send + 'static,
+    {
+        body.read().await
     }
 
     /// A transaction of the caller.

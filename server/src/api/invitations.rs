@@ -6,7 +6,7 @@ use crate::auth::{InvitationToken, OrgRole, Scope, invitation};
 use crate::error::{Error, Result};
 use crate::http::reply::Recorded;
 use crate::http::{
-    Answer, Check, Created, IdempotencyKey, Issues, Json, NoContent, Ok200, Reply, Timestamp,
+    Answer, Check, Created, IdempotencyKey, Issues, NoContent, Ok200, Reply, Timestamp, Unread,
 };
 use crate::limits::{WithSecret, Write};
 use crate::mail::{MAX_ADDRESS, is_address};
@@ -240,9 +240,10 @@ pub(super) async fn invitation_create(
     ctx: Ctx,
     path: Path<OrgPath>,
     key: IdempotencyKey,
-    mut body: Json<InvitationCreate>,
+    body: Unread<InvitationCreate>,
 ) -> Answer<Created<NewInvitationData>> {
     let call = Call::writing(&ctx, Scope::OrgWrite).await?;
+    let mut body = call.body(body).await;
     let mut first = match call.post(key, &mut body).await? {
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,

@@ -5,7 +5,7 @@ use crate::auth::{ALL_REST, ApiKey, Scope, Scopes, is_known_scope};
 use crate::error::{Error, Result};
 use crate::http::reply::{Documented, Recorded};
 use crate::http::{
-    Answer, Check, Created, IdempotencyKey, Issues, Json, NoContent, Ok200, Reply, Timestamp,
+    Answer, Check, Created, IdempotencyKey, Issues, NoContent, Ok200, Reply, Timestamp, Unread,
 };
 use crate::limits::{WithSecret, Write};
 use crate::store::ids::{KeyId, UserId};
@@ -249,9 +249,10 @@ pub(super) async fn key_list(ctx: Ctx) -> Answer<Ok200<KeyList>> {
 pub(super) async fn key_create(
     ctx: Ctx,
     key: IdempotencyKey,
-    mut body: Json<KeyCreate>,
+    body: Unread<KeyCreate>,
 ) -> Answer<Created<MintedKeyData>> {
     let call = Call::writing(&ctx, Scope::KeysWrite).await?;
+    let mut body = call.body(body).await;
     let mut first = match call.post(key, &mut body).await? {
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,

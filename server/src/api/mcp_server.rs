@@ -4,7 +4,7 @@ use super::system::Document;
 use super::{App, Ctx, MAX_BODY_BYTES};
 use crate::error::{Error, Result};
 use crate::http::Failure;
-use crate::http::extract::{is_json, read_limited};
+use crate::http::body::{is_json, read};
 use crate::http::openapi::print;
 use crate::http::reply::{Answer, Documented, Recorded, Reply};
 use crate::mcp::server::{McpServer, document};
@@ -26,21 +26,24 @@ impl Documented for RpcMessage {
 /// of the API looks like.
 #[endpoint { method = POST, path = "/mcp/rpc", tags = ["System"], operation_id = "mcp_rpc", unpublished = true }]
 pub(super) async fn mcp_rpc(ctx: Ctx, raw: RawRequest) -> Answer<RpcMessage> {
-    let App { store, search, key_secret, limits, mcp_quotas, .. } = ctx.context();
-    let server =
-        McpServer { store, search, key_secret, failures: limits.failures, quotas: mcp_quotas };
-    let body = read(raw.into_inner()).await;
+    let App { store, search, key_secret, known_keys, limits, mcp_quotas, .. } = ctx.context();
+    let server = McpServer {
+        store,
+        search,
+        key_secret,
+        known_keys,
+        failures: limits.failures,
+        quotas: mcp_quotas,
+    };
+    let body = read_body(raw.into_inner());
     let peer = ctx.request.remote_addr().ip();
     Ok(Reply::from_recorded(server.answer(ctx.request.headers(), peer, body).await))
 }
 
-async fn read(request: Request<Body>) -> Result<Vec<u8>> {
+async fn read_body(request: Request<Body>) -> Result<Vec<u8>> {
     let announced = is_json(request.headers());
-    match read_limited(request.into_body(), MAX_BODY_BYTES).await? {
-        None => Err(Error::TooLarge { limit: MAX_BODY_BYTES }),
-        Some(_) if !announced => Err(Error::UnsupportedMediaType),
-        Some(bytes) => Ok(bytes),
-    }
+    let bytes = read(request.into_body(), MAX_BODY_BYTES).await?;
+    if announced { Ok(bytes) } else { Err(Error::UnsupportedMediaType) }
 }
 
 /// The MCP endpoint's document

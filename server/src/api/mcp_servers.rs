@@ -6,7 +6,7 @@ use crate::auth::Scope;
 use crate::error::{Error, Issue, Result};
 use crate::http::reply::Recorded;
 use crate::http::{
-    Answer, Check, Created, IdempotencyKey, Issues, Json, NoContent, Ok200, Reply, Timestamp,
+    Answer, Check, Created, IdempotencyKey, Issues, NoContent, Ok200, Reply, Timestamp, Unread,
 };
 use crate::limits::Write;
 use crate::mcp::client::{Credential, MAX_SECRET, McpFailureCode};
@@ -345,9 +345,10 @@ pub(super) async fn mcp_server_list(ctx: Ctx) -> Answer<Ok200<McpServerList>> {
 pub(super) async fn mcp_server_create(
     ctx: Ctx,
     key: IdempotencyKey,
-    mut body: Json<McpServerCreate>,
+    body: Unread<McpServerCreate>,
 ) -> Answer<Created<McpServerData>> {
     let call = Call::writing(&ctx, Scope::McpServersWrite).await?;
+    let mut body = call.body(body).await;
     // Names are looked up before the transaction begins, which must not wait for them. What was
     // found counts only if this request is the first with its key.
     let endpoint = match body.peek() {

@@ -3,7 +3,7 @@
 use super::{Call, Ctx};
 use crate::auth::{OrgRole, Scope};
 use crate::error::{Error, Result};
-use crate::http::{Answer, Check, Json, NoContent, Ok200, Reply, Timestamp};
+use crate::http::{Answer, Check, NoContent, Ok200, Reply, Timestamp, Unread};
 use crate::store::ids::{OrgId, UserId};
 use crate::store::members as store;
 use dropshot::{Path, endpoint};
@@ -119,9 +119,10 @@ pub(super) async fn member_list(ctx: Ctx, path: Path<OrgPath>) -> Answer<Ok200<M
 pub(super) async fn member_update(
     ctx: Ctx,
     path: Path<MemberPath>,
-    body: Json<MemberUpdate>,
+    body: Unread<MemberUpdate>,
 ) -> Answer<Ok200<MemberData>> {
     let call = Call::writing(&ctx, Scope::OrgWrite).await?;
+    let body = call.body(body).await;
     let user = path.into_inner().check(&call)?;
     let MemberUpdate { role } = body.into_inner()?;
     let mut tx = call.begin().await?;

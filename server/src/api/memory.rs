@@ -9,8 +9,8 @@ use crate::auth::Scope;
 use crate::error::{Error, Result};
 use crate::http::reply::Recorded;
 use crate::http::{
-    Answer, Check, Created, IdempotencyKey, Issues, Json, NoContent, Ok200, Params, Reply,
-    Timestamp,
+    Answer, Check, Created, IdempotencyKey, Issues, NoContent, Ok200, Params, Reply, Timestamp,
+    Unread,
 };
 use crate::limits::Write;
 use crate::search::{Highlight, Pipeline, Question};
@@ -400,9 +400,10 @@ pub(super) async fn memory_list(
 pub(super) async fn memory_create(
     ctx: Ctx,
     key: IdempotencyKey,
-    mut body: Json<MemoryCreate>,
+    body: Unread<MemoryCreate>,
 ) -> Answer<Created<MemoryData>> {
     let call = Call::writing(&ctx, Scope::MemoryWrite).await?;
+    let mut body = call.body(body).await;
     // before the transaction: embedding takes longer than everything else together, and a
     // connection of the pool is not to wait for it
     let vectors = match body.peek() {
@@ -464,9 +465,10 @@ pub(super) async fn memory_delete(ctx: Ctx, path: Path<MemoryPath>) -> Answer<No
 #[endpoint { method = POST, path = "/api/memory/search", tags = ["Memory"], operation_id = "memory_search" }]
 pub(super) async fn memory_search(
     ctx: Ctx,
-    body: Json<MemorySearch>,
+    body: Unread<MemorySearch>,
 ) -> Answer<Ok200<MemoryResults>> {
     let call = Call::reading(&ctx, Scope::MemoryRead).await?;
+    let body = call.body(body).await;
     let wanted = body.into_inner()?;
     let query = wanted.query.trim();
     let search = &call.app().search;

@@ -8,7 +8,7 @@ use super::spaces::{MAX_LIMIT, default_limit};
 use super::{Call, Ctx};
 use crate::auth::Scope;
 use crate::error::Result;
-use crate::http::{Answer, Check, Issues, Json, Ok200, Reply, Timestamp};
+use crate::http::{Answer, Check, Issues, Ok200, Reply, Timestamp, Unread};
 use crate::search::Highlight;
 use crate::search::messages::{MessageHit, MessageQuestion, search};
 use crate::store::ids::{SessionId, UserId};
@@ -169,9 +169,10 @@ struct MessageResults {
 pub(super) async fn message_search(
     ctx: Ctx,
     path: Path<MessageSearchPath>,
-    body: Json<MessageSearch>,
+    body: Unread<MessageSearch>,
 ) -> Answer<Ok200<MessageResults>> {
     let call = Call::reading(&ctx, Scope::MessagesRead).await?;
+    let body = call.body(body).await;
     let wanted = body.into_inner()?;
     let slug = checked_slug(path.into_inner().slug)?;
     let filter = Filter {

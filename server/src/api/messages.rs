@@ -10,7 +10,7 @@ use crate::auth::Scope;
 use crate::error::Result;
 use crate::http::reply::Recorded;
 use crate::http::{
-    Answer, Check, Created, IdempotencyKey, Issues, Json, Ok200, Params, Reply, Timestamp,
+    Answer, Check, Created, IdempotencyKey, Issues, Ok200, Params, Reply, Timestamp, Unread,
 };
 use crate::limits::Write;
 use crate::store::ids::{MessageId, SessionId, UserId};
@@ -374,9 +374,10 @@ pub(super) async fn message_send(
     ctx: Ctx,
     path: Path<SessionPath>,
     key: IdempotencyKey,
-    mut body: Json<MessageCreate>,
+    body: Unread<MessageCreate>,
 ) -> Answer<Created<MessageData>> {
     let call = Call::writing(&ctx, Scope::MessagesWrite).await?;
+    let mut body = call.body(body).await;
     let mut first = match call.post(key, &mut body).await? {
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,

@@ -5,7 +5,7 @@ use super::{Call, Ctx};
 use crate::auth::Scope;
 use crate::error::{Error, Result};
 use crate::http::reply::Recorded;
-use crate::http::{Answer, Check, Created, IdempotencyKey, Issues, Json, NoContent, Reply};
+use crate::http::{Answer, Check, Created, IdempotencyKey, Issues, NoContent, Reply, Unread};
 use crate::limits::Write;
 use crate::store::ids::MessageId;
 use crate::store::{reactions as store, spaces};
@@ -111,9 +111,10 @@ pub(super) async fn reaction_add(
     ctx: Ctx,
     path: Path<MessagePath>,
     key: IdempotencyKey,
-    mut body: Json<ReactionCreate>,
+    body: Unread<ReactionCreate>,
 ) -> Answer<Created<ReactionData>> {
     let call = Call::writing(&ctx, Scope::MessagesWrite).await?;
+    let mut body = call.body(body).await;
     let mut first = match call.post(key, &mut body).await? {
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,

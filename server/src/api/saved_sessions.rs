@@ -11,7 +11,7 @@ use super::{Call, Ctx};
 use crate::auth::{Scope, SpaceRole};
 use crate::error::{Error, Result};
 use crate::http::reply::Recorded;
-use crate::http::{Bare200, BareAnswer, IdempotencyKey, Json, Params, Reply};
+use crate::http::{Bare200, BareAnswer, IdempotencyKey, Params, Reply, Unread};
 use crate::limits::Write;
 use crate::store::saved_sessions as store;
 use crate::store::spaces::Space;
@@ -86,9 +86,10 @@ pub(super) async fn saved_session_save(
     ctx: Ctx,
     path: Path<WorkspacePath>,
     key: IdempotencyKey,
-    mut body: Json<SessionCreateRequest>,
+    body: Unread<SessionCreateRequest>,
 ) -> BareAnswer<Bare200<SessionResponse>> {
     let call = Call::writing(&ctx, Scope::SessionsWrite).await?;
+    let mut body = call.body(body).await;
     let mut first = match call.post(key, &mut body).await? {
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
@@ -178,9 +179,10 @@ pub(super) async fn saved_session_view(
 pub(super) async fn saved_session_update(
     ctx: Ctx,
     path: Path<SavedSessionPath>,
-    body: Json<SessionUpdateRequest>,
+    body: Unread<SessionUpdateRequest>,
 ) -> BareAnswer<Bare200<SessionResponse>> {
     let call = Call::writing(&ctx, Scope::SessionsWrite).await?;
+    let body = call.body(body).await;
     let change = body.into_inner()?.into();
     let mut tx = call.begin().await?;
     let outcome = async {

@@ -6,8 +6,8 @@ use crate::auth::Scope;
 use crate::error::{Error, Result};
 use crate::http::reply::Recorded;
 use crate::http::{
-    Answer, Check, Created, IdempotencyKey, Issues, Json, NoContent, Ok200, Params, Reply,
-    Timestamp,
+    Answer, Check, Created, IdempotencyKey, Issues, NoContent, Ok200, Params, Reply, Timestamp,
+    Unread,
 };
 use crate::limits::Write;
 use crate::store::ids::{SessionId, SpaceId, UserId};
@@ -382,9 +382,10 @@ pub(super) async fn session_create(
     ctx: Ctx,
     path: Path<SpacePath>,
     key: IdempotencyKey,
-    mut body: Json<SessionCreate>,
+    body: Unread<SessionCreate>,
 ) -> Answer<Created<SessionData>> {
     let call = Call::writing(&ctx, Scope::SessionsWrite).await?;
+    let mut body = call.body(body).await;
     let mut first = match call.post(key, &mut body).await? {
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
@@ -431,9 +432,10 @@ pub(super) async fn session_view(ctx: Ctx, path: Path<SessionPath>) -> Answer<Ok
 pub(super) async fn session_update(
     ctx: Ctx,
     path: Path<SessionPath>,
-    body: Json<SessionUpdate>,
+    body: Unread<SessionUpdate>,
 ) -> Answer<Ok200<SessionData>> {
     let call = Call::writing(&ctx, Scope::SessionsWrite).await?;
+    let body = call.body(body).await;
     let (slug, id) = path.into_inner().parse()?;
     let change = body.into_inner()?.into();
     let mut tx = call.begin().await?;

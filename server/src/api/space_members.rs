@@ -5,7 +5,7 @@ use crate::auth::{Scope, SpaceRole};
 use crate::error::{Error, Result};
 use crate::http::reply::Recorded;
 use crate::http::{
-    Answer, Check, Created, IdempotencyKey, Json, NoContent, Ok200, Reply, Timestamp,
+    Answer, Check, Created, IdempotencyKey, NoContent, Ok200, Reply, Timestamp, Unread,
 };
 use crate::limits::Write;
 use crate::store::ids::{SpaceId, UserId};
@@ -146,9 +146,10 @@ pub(super) async fn space_member_add(
     ctx: Ctx,
     path: Path<SpaceMembersPath>,
     key: IdempotencyKey,
-    mut body: Json<SpaceMemberAdd>,
+    body: Unread<SpaceMemberAdd>,
 ) -> Answer<Created<SpaceMemberData>> {
     let call = Call::writing(&ctx, Scope::SpacesWrite).await?;
+    let mut body = call.body(body).await;
     let mut first = match call.post(key, &mut body).await? {
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
@@ -174,9 +175,10 @@ pub(super) async fn space_member_add(
 pub(super) async fn space_member_update(
     ctx: Ctx,
     path: Path<SpaceMemberPath>,
-    body: Json<SpaceMemberUpdate>,
+    body: Unread<SpaceMemberUpdate>,
 ) -> Answer<Ok200<SpaceMemberData>> {
     let call = Call::writing(&ctx, Scope::SpacesWrite).await?;
+    let body = call.body(body).await;
     let (space, user) = path.into_inner().parse()?;
     let SpaceMemberUpdate { role } = body.into_inner()?;
     let mut tx = call.begin().await?;

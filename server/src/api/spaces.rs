@@ -6,8 +6,8 @@ use crate::auth::Scope;
 use crate::error::{Error, Result};
 use crate::http::reply::Recorded;
 use crate::http::{
-    Answer, Check, Created, IdempotencyKey, Issues, Json, NoContent, Ok200, Params, Reply,
-    Timestamp,
+    Answer, Check, Created, IdempotencyKey, Issues, NoContent, Ok200, Params, Reply, Timestamp,
+    Unread,
 };
 use crate::limits::Write;
 use crate::store::ids::{OrgId, SpaceId};
@@ -297,9 +297,10 @@ pub(super) async fn space_list(ctx: Ctx, query: Params<PageParams>) -> Answer<Ok
 pub(super) async fn space_create(
     ctx: Ctx,
     key: IdempotencyKey,
-    mut body: Json<SpaceCreate>,
+    body: Unread<SpaceCreate>,
 ) -> Answer<Created<SpaceData>> {
     let call = Call::writing(&ctx, Scope::SpacesWrite).await?;
+    let mut body = call.body(body).await;
     let mut first = match call.post(key, &mut body).await? {
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
@@ -336,9 +337,10 @@ pub(super) async fn space_view(ctx: Ctx, path: Path<SpacePath>) -> Answer<Ok200<
 pub(super) async fn space_update(
     ctx: Ctx,
     path: Path<SpacePath>,
-    body: Json<SpaceUpdate>,
+    body: Unread<SpaceUpdate>,
 ) -> Answer<Ok200<SpaceData>> {
     let call = Call::writing(&ctx, Scope::SpacesWrite).await?;
+    let body = call.body(body).await;
     let id = path.into_inner().project_id.parse().map_err(|_| Error::not_found("Space"))?;
     let change = body.into_inner()?.into();
     let mut tx = call.begin().await?;

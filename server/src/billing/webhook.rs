@@ -3,7 +3,7 @@
 use super::Billing;
 use super::account::{Heeded, News};
 use super::stripe::objects::{Charge, Event, Invoice, Session, StripeSubscription};
-use super::stripe::signature;
+use super::stripe::signature::{Refused, Signature};
 use crate::error::{Error, Result};
 use crate::store::billing::{self, Checkout, Locked};
 use crate::store::credits::{Entry, Kind};
@@ -34,6 +34,11 @@ fn unreadable(cause: serde_json::Error) -> Error {
     Error::Malformed(format!("the event cannot be read: {cause}").into())
 }
 
+fn unsigned(refused: Refused) -> Error {
+    let path = ["headers", "Stripe-Signature"];
+    Error::invalid(path, "invalid_signature", refused.to_string())
+}
+
 fn object<T: DeserializeOwned>(event: &Event) -> Result<T> {
     event.object().map_err(unreadable)
 }
@@ -52,20 +57,20 @@ impl Billing {
 }
 
 impl Webhook<'_> {
-    /// 400 unless the body is signed.
-    pub fn verify(&self, store: &Store, headers: &HeaderMap, body: &[u8]) -> Result<()> {
+    /// The header that signs the body: 400 unless there is one of the right form, whatever the body
+    /// is.
+    pub fn signature<'h>(&self, headers: &'h HeaderMap) -> Result<Signature<'h>> {
         let mut values = headers.get_all("stripe-signature").iter();
         let value = match (values.next(), values.next()) {
             (Some(value), None) => value.to_str().ok(),
             _ => None,
         };
-        signature::verify(value, body, self.secret, store.clock().now()).map_err(|refused| {
-            Error::invalid(
-                ["headers", "Stripe-Signature"],
-                "invalid_signature",
-                refused.to_string(),
-            )
-        })
+        Signature::parse(value).map_err(unsigned)
+    }
+
+    /// 400 unless the body is signed.
+    pub fn verify(&self, store: &Store, signature: &Signature<'_>, body: &[u8]) -> Result<()> {
+        signature.verify(body, self.secret, store.clock().now()).map_err(unsigned)
     }
 
     /// Carries out what the body tells, unless that was done before. The effects and the memory of

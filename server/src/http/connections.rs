@@ -1,10 +1,13 @@
-//! Connections: how many there may be, and how long one may do nothing.
+//! Connections: how many there may be, whose, and how long one may do nothing.
 //!
-//! Who connects and says nothing, or says it very slowly, is disconnected; who comes when there are
-//! too many connections is told so and to come back later. So what strangers can make the server
-//! hold is bounded, and it needs no restart when they are gone.
+//! Idle and slow connections are closed, and connections beyond the limit get a 503 with
+//! `Retry-After`. So what strangers can make the server hold is bounded, and it needs no restart when
+//! they are gone.
 
 use super::envelope::render;
+use super::gateway::Known;
+use super::paced::Paced;
+use super::seats::Seats;
 use crate::error::Error;
 use bytes::Bytes;
 use dropshot::Body;
@@ -39,8 +42,15 @@ pub const FIRST_REQUEST: Duration = Duration::from_secs(10);
 /// are in use keep one, so that it is them who close it.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// Most bytes of requests' bodies that are held in memory at once.
+/// The same for connections that never showed a valid key, when few more can be served.
+pub const STRANGER_KEEP_ALIVE: Duration = Duration::from_secs(3);
+
+/// Most bytes of requests' bodies that are held in memory at once. An address may have half of it, a
+/// key one eighth.
 pub const ALL_BODIES: usize = 256 * 1024 * 1024;
+
+/// Most bytes of answers that are held in memory until they are read; shared out likewise.
+pub const ALL_ANSWERS: usize = 256 * 1024 * 1024;
 
 /// Most bytes of a request's target and headers.
 pub const MAX_HEAD: usize = 64 * 1024;
@@ -73,8 +83,12 @@ pub struct ConnectionLimits {
     pub first_request: Duration,
     /// See [`KEEP_ALIVE`].
     pub keep_alive: Duration,
+    /// See [`STRANGER_KEEP_ALIVE`].
+    pub stranger_keep_alive: Duration,
     /// See [`ALL_BODIES`].
     pub all_bodies: usize,
+    /// See [`ALL_ANSWERS`].
+    pub all_answers: usize,
 }
 
 impl Default for ConnectionLimits {
@@ -83,7 +97,9 @@ impl Default for ConnectionLimits {
             most: MAX_CONNECTIONS,
             first_request: FIRST_REQUEST,
             keep_alive: KEEP_ALIVE,
+            stranger_keep_alive: STRANGER_KEEP_ALIVE,
             all_bodies: ALL_BODIES,
+            all_answers: ALL_ANSWERS,
         }
     }
 }
@@ -110,7 +126,7 @@ impl Connections {
     /// Serves until told to stop; then until every connection has ended its running requests.
     /// Dropped, it closes all connections at once.
     pub async fn serve(self, mut stop: oneshot::Receiver<()>) {
-        let seats = Arc::new(Semaphore::new(self.limits.most.clamp(1, Semaphore::MAX_PERMITS)));
+        let seats = Seats::of(self.limits.most);
         let refusals = Arc::new(Semaphore::new(REFUSALS));
         let refuse: Respond = Arc::new(|_, _| Box::pin(async { full() }));
         let stopping = watch::Sender::new(false);
@@ -130,23 +146,24 @@ impl Connections {
                     continue;
                 }
             };
-            let (seat, respond, first_request) = match Arc::clone(&seats).try_acquire_owned() {
-                Ok(seat) => {
+            let (seat, respond, first_request) = match seats.take(remote.ip()) {
+                Some(seat) => {
                     is_full = false;
-                    (seat, Arc::clone(&self.respond), self.limits.first_request)
+                    (Ok(seat), Arc::clone(&self.respond), self.limits.first_request)
                 }
-                Err(_) => {
+                None => {
                     // one line, however many come
                     if !std::mem::replace(&mut is_full, true) {
                         slog::warn!(self.log, "too many connections: new ones are refused";
                             "limit" => self.limits.most);
                     }
-                    let Ok(seat) = Arc::clone(&refusals).try_acquire_owned() else { continue };
-                    (seat, Arc::clone(&refuse), REFUSAL)
+                    let Ok(place) = Arc::clone(&refusals).try_acquire_owned() else { continue };
+                    (Err(place), Arc::clone(&refuse), REFUSAL)
                 }
             };
             prepare(&stream);
-            let timing = Timing::new(first_request, self.limits.keep_alive);
+            let stream = Paced::new(stream);
+            let timing = Timing::new(first_request, self.limits, seats.few());
             let connection = Connection { remote, respond, timing, stopping: stopping.subscribe() };
             let tls = self.tls.clone();
             open.spawn(async move {
@@ -203,20 +220,31 @@ fn full() -> Response<Body> {
 /// When a connection must end.
 struct Timing {
     state: Mutex<State>,
-    keep_alive: Duration,
+    limits: ConnectionLimits,
+    /// Whether few connections more can be served.
+    few_left: watch::Receiver<bool>,
 }
 
 struct State {
     /// Requests whose answers are not complete.
     running: usize,
-    /// While nothing runs.
-    until: Instant,
+    /// Since when nothing runs.
+    since: Instant,
+    /// How long that may last.
+    patience: Duration,
+    /// Nobody has shown a valid key on it.
+    is_stranger: bool,
 }
 
 impl Timing {
-    fn new(first_request: Duration, keep_alive: Duration) -> Arc<Self> {
-        let state = State { running: 0, until: Instant::now() + first_request };
-        Arc::new(Timing { state: Mutex::new(state), keep_alive })
+    fn new(
+        first_request: Duration,
+        limits: ConnectionLimits,
+        few_left: watch::Receiver<bool>,
+    ) -> Arc<Self> {
+        let state =
+            State { running: 0, since: Instant::now(), patience: first_request, is_stranger: true };
+        Arc::new(Timing { state: Mutex::new(state), limits, few_left })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -229,24 +257,38 @@ impl Timing {
         Running(Arc::clone(self))
     }
 
+    /// Somebody has shown a valid key.
+    fn is_known(&self) {
+        self.state().is_stranger = false;
+    }
+
     fn is_idle(&self) -> bool {
         self.state().running == 0
     }
 
     /// Waits until nothing has run for too long.
     async fn expired(&self) {
+        let mut few_left = self.few_left.clone();
         loop {
             let until = {
                 let state = self.state();
+                let patience = match *few_left.borrow_and_update() && state.is_stranger {
+                    true => state.patience.min(self.limits.stranger_keep_alive),
+                    false => state.patience,
+                };
                 let now = Instant::now();
                 match state.running {
-                    0 if state.until <= now => return,
-                    0 => state.until,
+                    0 if state.since + patience <= now => return,
+                    0 => state.since + patience,
                     // it ends later than this
-                    _ => now + self.keep_alive,
+                    _ => now + patience,
                 }
             };
-            sleep_until(until).await;
+            tokio::select! {
+                () = sleep_until(until) => {}
+                // when nobody tells any more, nothing changes
+                Ok(()) = few_left.changed() => {}
+            }
         }
     }
 }
@@ -258,7 +300,8 @@ impl Drop for Running {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.running -= 1;
-        state.until = Instant::now() + self.0.keep_alive;
+        state.since = Instant::now();
+        state.patience = self.0.limits.keep_alive;
     }
 }
 
@@ -277,8 +320,11 @@ impl Connection {
             let running = requests.request();
             let answer = respond(request, remote);
             async move {
-                let held = |body| Held { body, _running: running };
-                Ok::<_, Infallible>(answer.await.map(held))
+                let answer = answer.await;
+                if answer.extensions().get::<Known>().is_some() {
+                    running.0.is_known();
+                }
+                Ok::<_, Infallible>(answer.map(|body| Held { body, _running: running }))
             }
         });
         let mut builder = Builder::new(TokioExecutor::new());

@@ -5,11 +5,12 @@
 //! gets the envelope of the dialect that its path is in, a deadline holds, and the log gets one line.
 
 use super::Dialect;
-use super::bodies::Budget;
 use super::compression::{accepts_gzip, compressed};
 use super::contexts::Contexts;
 use super::envelope::render;
+use super::metered::{Meter, held};
 use super::scope::{self, Answered, Scope};
+use super::shares::Shares;
 use crate::auth::masked;
 use crate::error::Error;
 use dropshot::{ApiDescription, Body, HttpError, ServerContext};
@@ -40,8 +41,10 @@ pub struct GatewayConfig {
     pub deadline: Duration,
     /// Largest body that is read, in bytes.
     pub max_body: usize,
-    /// Most bytes of bodies that are held at once.
+    /// Most bytes of requests' bodies that are held at once.
     pub all_bodies: usize,
+    /// Most bytes of answers that are held at once.
+    pub all_answers: usize,
     /// Where the one line a request goes.
     pub log: Logger,
 }
@@ -96,7 +99,8 @@ fn finder<C: ServerContext>(description: ApiDescription<C>) -> Find<C> {
 pub struct Gateway<C: ServerContext> {
     routers: Vec<Find<C>>,
     contexts: Contexts<C>,
-    bodies: Budget,
+    bodies: Shares,
+    answers: Shares,
     /// Requests that are being answered.
     running: TaskTracker,
     config: GatewayConfig,
@@ -112,11 +116,15 @@ impl<C: ServerContext> Gateway<C> {
         inner: impl IntoIterator<Item = ApiDescription<C>>,
         private: C,
         config: GatewayConfig,
-    ) -> Result<Self, MountError> {
+    ) -> Result<Self, MountError>
+    where
+        C: Clone,
+    {
         Ok(Gateway {
             routers: inner.into_iter().map(finder).collect(),
             contexts: Contexts::around(private, config.max_body).await.map_err(MountError)?,
-            bodies: Budget::of(config.all_bodies),
+            bodies: Shares::of(config.all_bodies),
+            answers: Shares::of(config.all_answers),
             running: TaskTracker::new(),
             config,
         })
@@ -147,12 +155,9 @@ impl<C: ServerContext> Gateway<C> {
     /// One request, from its first byte to its complete answer.
     async fn answer(&self, request: Request<Incoming>, remote: SocketAddr) -> Response<Body> {
         let started = Instant::now();
-        let mut share = None;
-        let mut request = request.map(|body| {
-            let (body, taken) = self.bodies.meter(body);
-            share = Some(taken);
-            body
-        });
+        let (head, body) = request.into_parts();
+        let (body, meter) = Meter::of(&self.bodies, remote.ip(), body);
+        let mut request = Request::from_parts(head, body);
         let method = request.method().clone();
         if method == Method::HEAD {
             *request.method_mut() = Method::GET; // HEAD answers as GET, without the body
@@ -166,19 +171,22 @@ impl<C: ServerContext> Gateway<C> {
         scope::enter(scope, async move {
             let found = find(&self.routers, request.method(), &path, &method);
             let operation = found.as_ref().ok().map(|f| f.operation.clone());
-            let outcome = match found {
+            let awaits_leave = request.headers().contains_key(header::EXPECT);
+            let outcome = match found.and_then(|found| Ok((found, unambiguous(request)?))) {
                 Err(refusal) => Err(answered(&refusal)),
-                Ok(found) => {
+                Ok((found, request)) => {
                     let context = (&self.contexts, remote, id.clone());
                     run(found.run, context, request, deadline).await
                 }
             };
-            let outcome = match &share {
-                Some(share) if share.was_refused() => Err(answered(&Error::unavailable(
-                    "the server is overloaded: too much is being sent to it",
-                ))),
-                _ => outcome,
+            let outcome = match meter.failure() {
+                Some(failure) => Err(answered(&failure)),
+                None => outcome,
             };
+            // who waits to be told to send the body is answered instead
+            if !awaits_leave {
+                meter.drain(self.config.max_body);
+            }
             let (mut response, cause) = match outcome {
                 Ok(response) => (response, scope::cause()),
                 Err(Answered { response, cause }) => (response, Some(cause)),
@@ -193,10 +201,49 @@ impl<C: ServerContext> Gateway<C> {
             let line = Line { method: &method, path: &path, operation, cause, started };
             log_line(&self.config.log, &line, &response);
             let response = compressed(response, gzip).await;
-            if method == Method::HEAD { without_body(response) } else { response }
+            let mut response = match method {
+                Method::HEAD => without_body(response),
+                _ => self.held(response, remote),
+            };
+            if scope::caller().is_some() {
+                response.extensions_mut().insert(Known);
+            }
+            response
         })
         .await
     }
+}
+
+/// Marks an answer to somebody whose key was valid; for those who watch the connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Known;
+
+impl<C: ServerContext> Gateway<C> {
+    /// The answer with its share of memory, or that there is none.
+    fn held(&self, response: Response<Body>, remote: SocketAddr) -> Response<Body> {
+        let (head, body) = response.into_parts();
+        match held(&self.answers, remote.ip(), body) {
+            Ok(body) => Response::from_parts(head, body),
+            Err(error) => {
+                slog::warn!(self.config.log, "an answer was dropped"; "error" => error.chain(),
+                    "request_id" => scope::request_id());
+                render(&error)
+            }
+        }
+    }
+}
+
+/// Headers that say who asks whom: with two of one, two programs may read two different things.
+const ONCE: [&str; 3] = ["host", "authorization", "x-api-key"];
+
+/// The request, unless it has one of [`ONCE`] twice.
+fn unambiguous(request: Request<Body>) -> Result<Request<Body>, Error> {
+    for name in ONCE {
+        if request.headers().get_all(name).iter().nth(1).is_some() {
+            return Err(Error::Malformed(format!("the header `{name}` must be sent once").into()));
+        }
+    }
+    Ok(request)
 }
 
 /// The first router that knows the path decides.

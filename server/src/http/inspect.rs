@@ -3,7 +3,7 @@
 //! Walks the value along the schema that also documents it. What is missing, the schema tells; what
 //! has the wrong type, serde itself does: each part is read alone, with nothing beside it.
 
-use super::extract::described;
+use super::issues::described;
 use crate::error::{Issue, Step};
 use crate::store::ids::CUID_PATTERN;
 use schemars::schema::{InstanceType, Schema, SchemaObject, SingleOrVec};
@@ -14,8 +14,16 @@ use serde_json::Value;
 /// Most violations that one answer lists: a hostile body must not be answered with one larger than
 /// itself.
 pub const MAX_ISSUES: usize = 100;
-/// Most parts of a body that are read alone.
+/// What may be spent on explaining what is wrong with a body: a part of it that is read alone, or
+/// completed, costs one, and as much more as its names and texts are longer than [`PART`].
 const MAX_PARTS: usize = 2_000;
+/// What a part costs one for, in bytes.
+const PART: usize = 256;
+
+/// What explaining `text` costs besides.
+fn cost(text: &str) -> usize {
+    text.len() / PART
+}
 
 /// What is wrong with `value` as a `T`: types and missing fields.
 pub(super) fn inspect<T: DeserializeOwned + JsonSchema>(value: &Value) -> Vec<Issue> {
@@ -25,6 +33,7 @@ pub(super) fn inspect<T: DeserializeOwned + JsonSchema>(value: &Value) -> Vec<Is
         read: |part| serde_path_to_error::deserialize::<_, T>(part).err(),
         parts_left: MAX_PARTS,
         at: Vec::new(),
+        at_cost: 0,
         issues: Vec::new(),
     };
     inspection.look(value, &root.schema);
@@ -33,15 +42,21 @@ pub(super) fn inspect<T: DeserializeOwned + JsonSchema>(value: &Value) -> Vec<Is
 
 /// `value` with stand-ins for the required fields that it lacks, so that the rest of it can be
 /// checked. One that takes a few words only takes a different one in each; what is wrong with the
-/// rest is wrong whichever it would have been.
+/// rest is wrong whichever it would have been. None where that would take more than [`MAX_PARTS`].
 pub(super) fn completed<T: JsonSchema>(value: &Value) -> Vec<Value> {
     let root = schemars::r#gen::SchemaGenerator::default().into_root_schema_for::<T>();
     let mut ways = 1;
     let mut all = Vec::new();
+    let mut parts_left = MAX_PARTS;
     while all.len() < ways {
-        let mut completion =
-            Completion { definitions: &root.definitions, way: all.len(), ways: &mut ways };
-        let whole = completion.complete(value, &root.schema);
+        let mut completion = Completion {
+            definitions: &root.definitions,
+            way: all.len(),
+            ways: &mut ways,
+            parts_left: &mut parts_left,
+        };
+        // what is wrong in some ways alone is not wrong in all: it takes all of them, or none
+        let Some(whole) = completion.complete(value, &root.schema) else { return Vec::new() };
         all.push(whole);
     }
     all
@@ -53,11 +68,13 @@ struct Completion<'a> {
     way: usize,
     /// How many there are, as far as is known.
     ways: &'a mut usize,
+    parts_left: &'a mut usize,
 }
 
 impl Completion<'_> {
-    fn complete(&mut self, value: &Value, schema: &SchemaObject) -> Value {
+    fn complete(&mut self, value: &Value, schema: &SchemaObject) -> Option<Value> {
         let definitions = self.definitions;
+        self.spend(1)?;
         match (value, &schema.object, schema.array.as_ref().and_then(|a| a.items.as_ref())) {
             (Value::Object(fields), Some(object), _) => {
                 let mut whole = serde_json::Map::new();
@@ -65,8 +82,8 @@ impl Completion<'_> {
                     let described = object.properties.get(name);
                     let described = described.and_then(|schema| resolve(definitions, schema));
                     let field = match described {
-                        Some(schema) => self.complete(field, schema),
-                        None => field.clone(),
+                        Some(schema) => self.complete(field, schema)?,
+                        None => self.copy(field)?,
                     };
                     whole.insert(name.clone(), field);
                 }
@@ -77,17 +94,41 @@ impl Completion<'_> {
                     let values = values.unwrap_or_default();
                     *self.ways = (*self.ways).max(values.len());
                     if let Some(value) = values.get(self.way).or(values.last()) {
+                        self.spend(1)?;
                         whole.insert(name.clone(), value.clone());
                     }
                 }
-                Value::Object(whole)
+                Some(Value::Object(whole))
             }
             (Value::Array(elements), _, Some(SingleOrVec::Single(items))) => {
-                let Some(items) = resolve(definitions, items) else { return value.clone() };
+                let Some(items) = resolve(definitions, items) else { return self.copy(value) };
                 elements.iter().map(|element| self.complete(element, items)).collect()
             }
-            _ => value.clone(),
+            _ => self.copy(value),
         }
+    }
+
+    /// What no schema describes.
+    fn copy(&mut self, value: &Value) -> Option<Value> {
+        self.spend(parts_of(value))?;
+        Some(value.clone())
+    }
+
+    fn spend(&mut self, parts: usize) -> Option<()> {
+        *self.parts_left = self.parts_left.checked_sub(parts)?;
+        Some(())
+    }
+}
+
+/// What copying a value costs.
+fn parts_of(value: &Value) -> usize {
+    match value {
+        Value::String(text) => 1 + cost(text),
+        Value::Array(elements) => 1 + elements.iter().map(parts_of).sum::<usize>(),
+        Value::Object(fields) => {
+            1 + fields.iter().map(|(name, field)| cost(name) + parts_of(field)).sum::<usize>()
+        }
+        _ => 1,
     }
 }
 
@@ -141,15 +182,19 @@ struct Inspection<'a> {
     read: fn(&Value) -> Option<Refusal>,
     parts_left: usize,
     at: Vec<Step>,
+    /// What the names on the way here cost.
+    at_cost: usize,
     issues: Vec<Issue>,
 }
 
 impl<'a> Inspection<'a> {
     fn look(&mut self, value: &Value, schema: &'a SchemaObject) {
-        if self.parts_left == 0 || self.issues.len() >= MAX_ISSUES {
+        let text = value.as_str().map_or(0, cost);
+        let spent = self.parts_left.checked_sub(1 + self.at_cost + text);
+        self.parts_left = spent.unwrap_or(0);
+        if spent.is_none() || self.issues.len() >= MAX_ISSUES {
             return;
         }
-        self.parts_left -= 1;
         if let Some(issue) = self.wrong_type(value) {
             self.issues.push(issue);
             return;
@@ -188,8 +233,14 @@ impl<'a> Inspection<'a> {
         // an unknown field is ignored
         let resolved = schema.and_then(|schema| resolve(self.definitions, schema));
         let Some(schema) = resolved else { return };
+        let name = match &step {
+            Step::Field(name) => cost(name),
+            Step::Index(_) => 0,
+        };
         self.at.push(step);
+        self.at_cost += name;
         self.look(value, schema);
+        self.at_cost -= name;
         self.at.pop();
     }
 

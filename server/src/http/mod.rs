@@ -1,7 +1,7 @@
 //! Transport: one envelope around every answer, the gateway that makes sure of it, extractors that
 //! name the offending field, and the OpenAPI documents. Knows no resource.
 
-mod bodies;
+pub mod body;
 pub mod canonical;
 mod client_version;
 mod compression;
@@ -12,17 +12,26 @@ pub mod envelope;
 pub mod extract;
 pub mod gateway;
 mod inspect;
+pub mod issues;
+pub mod json;
+mod metered;
 pub mod openapi;
+mod paced;
+pub mod peer;
 pub mod reply;
 pub mod rpc;
 pub mod scope;
+mod seats;
 mod several;
+mod shares;
 pub mod sse;
 
+pub use body::{Json, Raw, Unread};
 pub use canonical::Refusal;
 pub use client_version::check_client_version;
 pub use dialect::Dialect;
 pub use envelope::{Envelope, Failure, Timestamp};
-pub use extract::{Check, IdempotencyKey, Issues, Json, Params, Raw};
+pub use extract::{IdempotencyKey, Params};
+pub use issues::{Check, Issues};
 pub use reply::{Answer, Bare200, BareAnswer, Created, NoContent, Ok200, Reply};
 pub use several::Several;

@@ -2,7 +2,7 @@
 
 use crate::auth::{ApiKey, Caller, KeySecret};
 use crate::error::{Error, Result};
-use crate::http::{Dialect, scope};
+use crate::http::{Dialect, peer as peers, scope};
 use crate::store::Store;
 use crate::store::authentication::{Attempt, Outcome, authenticate};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -111,7 +111,7 @@ impl Applicant {
             Ok(key) => (Some(secret.digest(&key)), None),
             Err(refusal) => (None, Some(refusal)),
         };
-        let address = peer.to_canonical().to_string();
+        let address = peers::counted(peer).to_string();
         Applicant {
             attempt: Attempt { digest, address, bucket, limit, failure_limit: failures },
             refusal,
@@ -158,7 +158,7 @@ impl Applicant {
 pub async fn count_failure(store: &Store, limits: &Limits, peer: IpAddr) -> Result<()> {
     let attempt = Attempt {
         digest: None,
-        address: peer.to_canonical().to_string(),
+        address: peers::counted(peer).to_string(),
         bucket: Bucket::Write.as_str(),
         limit: limits.writes,
         failure_limit: limits.failures,

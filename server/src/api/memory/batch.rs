@@ -5,7 +5,7 @@ use crate::api::{Call, Ctx};
 use crate::auth::Scope;
 use crate::error::Result;
 use crate::http::reply::Recorded;
-use crate::http::{Answer, Check, Created, IdempotencyKey, Issues, Json, scope};
+use crate::http::{Answer, Check, Created, IdempotencyKey, Issues, Unread, scope};
 use crate::limits::Write;
 use crate::store::memory as store;
 use dropshot::endpoint;
@@ -59,9 +59,10 @@ struct MemoryBatchData {
 pub(in crate::api) async fn memory_batch(
     ctx: Ctx,
     key: IdempotencyKey,
-    mut body: Json<MemoryBatch>,
+    body: Unread<MemoryBatch>,
 ) -> Answer<Created<MemoryBatchData>> {
     let call = Call::writing(&ctx, Scope::MemoryWrite).await?;
+    let mut body = call.body(body).await;
     // before the transaction, as with a single note
     let search = &call.app().search;
     let vectors = match body.peek() {

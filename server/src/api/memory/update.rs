@@ -7,7 +7,7 @@ use super::{
 use crate::api::spaces::{check_tags, clean_tags, or_cleared};
 use crate::api::{Call, Ctx};
 use crate::auth::Scope;
-use crate::http::{Answer, Check, Issues, Json, Ok200, Reply};
+use crate::http::{Answer, Check, Issues, Ok200, Reply, Unread};
 use crate::store::ids::SpaceId;
 use crate::store::memory as store;
 use dropshot::{Path, endpoint};
@@ -70,9 +70,10 @@ impl From<MemoryUpdate> for store::MemoryChange {
 pub(in crate::api) async fn memory_update(
     ctx: Ctx,
     path: Path<MemoryPath>,
-    body: Json<MemoryUpdate>,
+    body: Unread<MemoryUpdate>,
 ) -> Answer<Ok200<MemoryData>> {
     let call = Call::writing(&ctx, Scope::MemoryWrite).await?;
+    let body = call.body(body).await;
     let id = path.into_inner().parse()?;
     let change: store::MemoryChange = body.into_inner()?.into();
     // before the transaction, as when a note is created

@@ -8,7 +8,7 @@ use crate::auth::Scope;
 use crate::error::Result;
 use crate::http::reply::Recorded;
 use crate::http::{
-    Bare200, BareAnswer, Check, IdempotencyKey, Issues, Json, Params, Reply, Timestamp,
+    Bare200, BareAnswer, Check, IdempotencyKey, Issues, Params, Reply, Timestamp, Unread,
 };
 use crate::limits::Write;
 use crate::store::ids::UserId;
@@ -317,9 +317,10 @@ pub(in crate::api) async fn saved_session_transcript_append(
     ctx: Ctx,
     path: Path<SavedSessionPath>,
     key: IdempotencyKey,
-    mut body: Json<TranscriptAppendRequest>,
+    body: Unread<TranscriptAppendRequest>,
 ) -> BareAnswer<Bare200<TranscriptAppendResponse>> {
     let call = Call::writing(&ctx, Scope::MessagesWrite).await?;
+    let mut body = call.body(body).await;
     let mut first = match call.post(key, &mut body).await? {
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,

@@ -32,47 +32,62 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
     (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok()).collect()
 }
 
-/// Accepts `body`, or says why not. Compares in constant time.
-pub fn verify(
-    header: Option<&str>,
-    body: &[u8],
-    secret: &SecretString,
-    now: DateTime<Utc>,
-) -> Result<(), Refused> {
-    let header = header.ok_or(Refused::Malformed)?;
-    let mut time = None;
-    let mut signatures = Vec::new();
-    for part in header.split(',') {
-        let (name, value) = part.trim().split_once('=').ok_or(Refused::Malformed)?;
-        match name {
-            "t" if time.is_none() && value.bytes().all(|b| b.is_ascii_digit()) => {
-                time = Some(value);
+/// A signature's header, taken apart.
+pub struct Signature<'a> {
+    /// Seconds since 1970, as they are written: they are signed as well.
+    time: &'a str,
+    seconds: i64,
+    /// In hex; one for each secret that is valid.
+    signatures: Vec<&'a str>,
+}
+
+impl<'a> Signature<'a> {
+    /// Reads the header; a body that comes without a readable one need not be looked at.
+    pub fn parse(header: Option<&'a str>) -> Result<Self, Refused> {
+        let mut time = None;
+        let mut signatures = Vec::new();
+        for part in header.ok_or(Refused::Malformed)?.split(',') {
+            let (name, value) = part.trim().split_once('=').ok_or(Refused::Malformed)?;
+            match name {
+                "t" if time.is_none() && value.bytes().all(|b| b.is_ascii_digit()) => {
+                    time = Some(value);
+                }
+                "t" => return Err(Refused::Malformed),
+                "v1" if signatures.len() < MAX_SIGNATURES => signatures.push(value),
+                // other schemes are not for us
+                _ => {}
             }
-            "t" => return Err(Refused::Malformed),
-            "v1" if signatures.len() < MAX_SIGNATURES => signatures.push(value),
-            // other schemes are not for us
-            _ => {}
         }
+        let time = time.ok_or(Refused::Malformed)?;
+        let seconds: i64 = time.parse().map_err(|_| Refused::Malformed)?;
+        if signatures.is_empty() {
+            return Err(Refused::Malformed);
+        }
+        Ok(Signature { time, seconds, signatures })
     }
-    let time = time.ok_or(Refused::Malformed)?;
-    let seconds: i64 = time.parse().map_err(|_| Refused::Malformed)?;
-    if signatures.is_empty() {
-        return Err(Refused::Malformed);
+
+    /// Accepts `body`, or says why not. Compares in constant time.
+    pub fn verify(
+        &self,
+        body: &[u8],
+        secret: &SecretString,
+        now: DateTime<Utc>,
+    ) -> Result<(), Refused> {
+        let mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes())
+            .map_err(|_| Refused::Wrong)?
+            .chain_update(self.time)
+            .chain_update(b".")
+            .chain_update(body);
+        let fits = |hex: &&str| from_hex(hex).is_some_and(|s| mac.clone().verify_slice(&s).is_ok());
+        if !self.signatures.iter().any(fits) {
+            return Err(Refused::Wrong);
+        }
+        // after the signature: a stranger learns nothing about our clock
+        if self.seconds.abs_diff(now.timestamp()) > TOLERANCE_SECONDS.unsigned_abs() {
+            return Err(Refused::Expired);
+        }
+        Ok(())
     }
-    let mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes())
-        .map_err(|_| Refused::Wrong)?
-        .chain_update(time)
-        .chain_update(b".")
-        .chain_update(body);
-    let fits = |hex: &&str| from_hex(hex).is_some_and(|s| mac.clone().verify_slice(&s).is_ok());
-    if !signatures.iter().any(fits) {
-        return Err(Refused::Wrong);
-    }
-    // after the signature: a stranger learns nothing about our clock
-    if seconds.abs_diff(now.timestamp()) > TOLERANCE_SECONDS.unsigned_abs() {
-        return Err(Refused::Expired);
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -99,7 +114,7 @@ mod tests {
     }
 
     fn check(header: &str) -> Result<(), Refused> {
-        verify(Some(header), BODY, &secret(), now())
+        Signature::parse(Some(header))?.verify(BODY, &secret(), now())
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! what it is counted against, and how its answer is addressed.
 
 use crate::http::rpc::{Fault, code};
+use crate::http::{body, json};
 use crate::mcp::server::tools::Tool;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
@@ -52,13 +53,26 @@ pub struct Message {
 }
 
 /// Takes a body apart.
-pub fn parse(bytes: &[u8]) -> Result<Incoming, Unreadable> {
-    let value: Value = serde_json::from_slice(bytes).map_err(|e| {
-        let message = format!("the request body is not valid JSON: {e}");
+pub async fn parse(bytes: Vec<u8>) -> Result<Incoming, Unreadable> {
+    let document = body::parsed(bytes, json::document).await;
+    let document = document.map_err(|error| Unreadable::of(Fault::of(&error)))?;
+    take_apart(document.map_err(|unreadable| {
+        let code = match unreadable {
+            json::Unreadable::Syntax(_) => code::PARSE_ERROR,
+            json::Unreadable::Refused(_) => code::INVALID_REQUEST,
+        };
         let data = json!({ "code": "VALIDATION_ERROR" });
-        Unreadable::of(Fault::new(StatusCode::BAD_REQUEST, code::PARSE_ERROR, message, data))
-    })?;
+        Unreadable::of(Fault::new(StatusCode::BAD_REQUEST, code, unreadable.to_string(), data))
+    })?)
+}
+
+fn take_apart(value: Value) -> Result<Incoming, Unreadable> {
     match value {
+        // each would be answered
+        Value::Array(messages) if messages.len() > MAX_BATCH => {
+            let message = format!("a batch must have at most {MAX_BATCH} messages");
+            Err(Unreadable::of(Fault::invalid_request(message)))
+        }
         Value::Array(messages) => {
             Ok(Incoming::Batch(messages.into_iter().map(Message::read).collect()))
         }
@@ -149,16 +163,16 @@ impl Message {
 mod tests {
     use super::*;
 
-    fn code_of(body: &str) -> (i32, Value) {
-        match parse(body.as_bytes()) {
+    async fn code_of(body: &str) -> (i32, Value) {
+        match parse(body.into()).await {
             Err(unreadable) => (unreadable.fault.code, unreadable.id),
             Ok(_) => panic!("accepted: {body}"),
         }
     }
 
-    #[test]
-    fn what_is_no_request_is_told_under_its_id() {
-        assert_eq!(code_of("{"), (code::PARSE_ERROR, Value::Null));
+    #[tokio::test]
+    async fn what_is_no_request_is_told_under_its_id() {
+        assert_eq!(code_of("{").await, (code::PARSE_ERROR, Value::Null));
         for (body, id) in [
             ("1", Value::Null),
             (r#"{"method":"ping","id":1}"#, json!(1)),
@@ -169,19 +183,22 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, Value::Null),
             (r#"{"jsonrpc":"2.0","id":7,"method":"ping","params":[1]}"#, json!(7)),
         ] {
-            assert_eq!(code_of(body), (code::INVALID_REQUEST, id), "{body}");
+            assert_eq!(code_of(body).await, (code::INVALID_REQUEST, id), "{body}");
         }
     }
 
-    #[test]
-    fn only_a_call_of_a_known_tool_names_one() {
-        let tool = |body: &str| match parse(body.as_bytes()) {
+    #[tokio::test]
+    async fn only_a_call_of_a_known_tool_names_one() {
+        let tool = async |body: &str| match parse(body.into()).await {
             Ok(Incoming::One(message)) => message.tool(),
             _ => panic!("no message: {body}"),
         };
         let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"NAME"}}"#;
-        assert_eq!(tool(&call.replace("NAME", "add_memory")), Some(Tool::AddMemory));
-        assert_eq!(tool(&call.replace("NAME", "drop_table")), None);
-        assert_eq!(tool(&call.replace("NAME", "add_memory").replace("tools/call", "x")), None);
+        assert_eq!(tool(&call.replace("NAME", "add_memory")).await, Some(Tool::AddMemory));
+        assert_eq!(tool(&call.replace("NAME", "drop_table")).await, None);
+        assert_eq!(
+            tool(&call.replace("NAME", "add_memory").replace("tools/call", "x")).await,
+            None
+        );
     }
 }

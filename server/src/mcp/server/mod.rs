@@ -26,11 +26,11 @@ pub use quotas::Quotas;
 pub use truncation::MAX_RESULT_BYTES;
 
 use crate::auth::KeySecret;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::http::reply::Recorded;
 use crate::http::rpc::Fault;
 use crate::http::scope;
-use crate::limits::Applicant;
+use crate::limits::{Applicant, KnownKeys, Quota, digest};
 use crate::search::Search;
 use crate::store::Store;
 use http::{HeaderMap, StatusCode};
@@ -48,6 +48,8 @@ pub struct McpServer<'a> {
     pub search: &'a Search,
     /// Under which keys are digested.
     pub key_secret: &'a KeySecret,
+    /// Keys that were used lately.
+    pub known_keys: &'a KnownKeys,
     /// Requests without a valid key from one address in any 60 seconds; 0 means unlimited.
     pub failures: u32,
     /// Calls of one key.
@@ -55,17 +57,20 @@ pub struct McpServer<'a> {
 }
 
 impl McpServer<'_> {
-    /// Answers one POST: a message, or a batch of them.
+    /// Answers one POST: a message, or a batch of them. `body` is not awaited for a stranger.
     ///
     /// Never fails otherwise than in JSON-RPC; status and body are ready to be sent.
     pub async fn answer(
         &self,
         headers: &HeaderMap,
         peer: IpAddr,
-        body: Result<Vec<u8>>,
+        body: impl Future<Output = Result<Vec<u8>>>,
     ) -> Recorded {
-        let incoming = match body {
-            Ok(bytes) => message::parse(&bytes),
+        if let Err(error) = self.expect_key(headers, peer).await {
+            return recorded(Spoken::error(&error, &Value::Null));
+        }
+        let incoming = match body.await {
+            Ok(bytes) => message::parse(bytes).await,
             Err(error) => Err(Unreadable::of(Fault::of(&error))),
         };
         match incoming {
@@ -85,15 +90,42 @@ impl McpServer<'_> {
         }
     }
 
+    /// Refuses a request without a valid key before its body is read. Only the body says what the
+    /// request counts against, so it is counted later, message by message; a key that was valid when
+    /// it was used last is asked for then, too.
+    async fn expect_key(&self, headers: &HeaderMap, peer: IpAddr) -> Result<()> {
+        let digest = digest(self.key_secret, headers);
+        if digest.is_some_and(|digest| self.known_keys.get(&digest).is_some()) {
+            return Ok(());
+        }
+        let uncounted = Quota { bucket: self.quotas.of(None).bucket, limit: 0 };
+        self.authenticate(headers, peer, uncounted).await.map(drop)
+    }
+
+    async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        peer: IpAddr,
+        quota: Quota,
+    ) -> Result<crate::auth::Caller> {
+        let applicant = Applicant::new(self.key_secret, self.failures, headers, peer, quota);
+        let digest = applicant.attempt().digest;
+        let admitted = applicant.admit(self.store).await;
+        match (&admitted, digest) {
+            (Ok(caller), Some(digest)) => self.known_keys.remember(digest, caller),
+            (Err(Error::Unauthenticated(_)), Some(digest)) => self.known_keys.forget(&digest),
+            _ => {}
+        }
+        admitted
+    }
+
     async fn admit(
         &self,
         headers: &HeaderMap,
         peer: IpAddr,
         message: Option<&Message>,
     ) -> Result<crate::auth::Caller> {
-        let quota = self.quotas.of(message);
-        let applicant = Applicant::new(self.key_secret, self.failures, headers, peer, quota);
-        applicant.admit(self.store).await
+        self.authenticate(headers, peer, self.quotas.of(message)).await
     }
 
     async fn one(&self, headers: &HeaderMap, peer: IpAddr, message: &Message) -> Spoken {

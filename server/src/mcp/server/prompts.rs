@@ -7,7 +7,8 @@ use super::truncation;
 use super::turn::Call;
 use crate::api::memory::MAX_QUERY;
 use crate::error::Result;
-use crate::http::extract::{Check, Issues, checked};
+use crate::http::json::checked;
+use crate::http::{Check, Issues};
 use rmcp::model::{
     ContentBlock, GetPromptResult, JsonObject, Prompt, PromptArgument, PromptMessage,
     ResourceContents, Role,

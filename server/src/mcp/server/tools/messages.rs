@@ -6,7 +6,7 @@ use crate::api::mentions::mentions;
 use crate::api::messages::{MAX_BODY, MAX_LIMIT};
 use crate::error::{Error, Result};
 use crate::http::Timestamp;
-use crate::http::extract::{Check, Issues};
+use crate::http::{Check, Issues};
 use crate::mcp::server::once::{self, Once};
 use crate::mcp::server::refusal::Refusal;
 use crate::mcp::server::truncation::{self, Cut, Truncation};

@@ -4,7 +4,7 @@ use super::spaces::space_by_slug;
 use crate::api::spaces::{DEFAULT_LIMIT, MAX_LIMIT};
 use crate::error::Result;
 use crate::http::Timestamp;
-use crate::http::extract::{Check, Issues};
+use crate::http::{Check, Issues};
 use crate::mcp::server::cursor::{self, MAX_CURSOR};
 use crate::mcp::server::paging::{Paged, page, rows_for};
 use crate::mcp::server::truncation::{Cut, Truncation};

@@ -5,7 +5,7 @@ use crate::api::spaces::{DEFAULT_LIMIT, MAX_LIMIT, MAX_SLUG};
 use crate::auth::SpaceRole;
 use crate::error::{Error, Result};
 use crate::http::Timestamp;
-use crate::http::extract::{Check, Issues};
+use crate::http::{Check, Issues};
 use crate::mcp::server::cursor::{self, MAX_CURSOR};
 use crate::mcp::server::paging::{Paged, page, rows_for};
 use crate::mcp::server::truncation::{self, Cut, Truncation};
