@@ -1,10 +1,13 @@
 //! What Dropshot's handlers are called with.
 //!
-//! A `RequestContext` is made by Dropshot's own server alone, one for each request that it accepts;
-//! there is no other way to one, not even by copying. But we accept connections ourselves (see
-//! [`super::connections`]). So Dropshot's server runs on a loopback port, at a path that nobody is
-//! told of, where the smallest of requests get contexts out of it ahead of need. Each is filled in
-//! with the request that it is then used for.
+//! Only Dropshot's own server can create a `RequestContext`, one for each request that it accepts: it
+//! has no constructor and cannot be cloned. But we accept connections ourselves (see
+//! [`super::connections`]). So Dropshot's server runs beside ours, and the smallest of requests get
+//! contexts out of it ahead of need. Each is filled in with the request that it is then used for.
+//!
+//! Dropshot has to be given a port. It listens on it for as long as our one connection to it takes
+//! to be made; then the port is closed ([`stop_listening`]), so that no other program of this machine
+//! can use up file descriptors or memory through it.
 
 use dropshot::{
     ApiDescription, ApiDescriptionRegisterError, ApiEndpoint, ApiEndpointVersions, Body,
@@ -17,7 +20,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -34,7 +37,7 @@ const BATCH: usize = 16;
 /// How much of the requests the kernel keeps while nobody takes them, in bytes.
 const UNSENT: u32 = 4096;
 
-/// Before the connection to Dropshot's server is made again, should it ever break.
+/// Before another of Dropshot's servers is started, should the connection to one ever break.
 const RECONNECT: Duration = Duration::from_millis(50);
 
 /// How long the first context may take.
@@ -96,16 +99,36 @@ impl<C: ServerContext> Stock<C> {
 pub(super) struct Contexts<C: ServerContext> {
     stock: Arc<Stock<C>>,
     refill: JoinHandle<()>,
-    _server: HttpServer<C>,
 }
 
-impl<C: ServerContext> Contexts<C> {
+impl<C: ServerContext + Clone> Contexts<C> {
     /// Contexts around `private`. Bodies of more than `max_body` bytes are not read.
     pub(super) async fn around(private: C, max_body: usize) -> Result<Self, String> {
         let stock = Arc::new(Stock::empty());
+        let source = Source::start(private.clone(), max_body, Arc::downgrade(&stock)).await?;
+        let refill = tokio::spawn(refill(source, private, max_body, Arc::downgrade(&stock)));
+        let contexts = Contexts { stock, refill };
+        // what is missing now would be missing later: a loopback interface
+        match tokio::time::timeout(PATIENCE, contexts.stock.take()).await {
+            Ok(_first) => Ok(contexts),
+            Err(_) => Err("this machine has no loopback interface that works".to_owned()),
+        }
+    }
+}
+
+/// One of Dropshot's servers, and the one connection to it.
+struct Source<C: ServerContext> {
+    connection: TcpStream,
+    /// Requests that are sent at once for contexts.
+    batch: String,
+    _server: HttpServer<C>,
+}
+
+impl<C: ServerContext> Source<C> {
+    async fn start(private: C, max_body: usize, stock: Weak<Stock<C>>) -> Result<Self, String> {
         let path = format!("/{}", uuid::Uuid::new_v4());
         let mut api = ApiDescription::new();
-        hand_over(&mut api, &path, Arc::downgrade(&stock)).map_err(|e| e.to_string())?;
+        hand_over(&mut api, &path, stock).map_err(|e| e.to_string())?;
         let config = ConfigDropshot {
             bind_address: (Ipv4Addr::LOCALHOST, 0).into(),
             default_request_body_max_bytes: max_body,
@@ -118,15 +141,51 @@ impl<C: ServerContext> Contexts<C> {
         let server = ServerBuilder::new(api, private, log).config(config).start();
         let server = server.map_err(|e| e.to_string())?;
         let address = server.local_addr();
-        let refill = tokio::spawn(refill(address, path));
-        let contexts = Contexts { stock, refill, _server: server };
-        // what is missing now would be missing later: a loopback interface
-        match tokio::time::timeout(PATIENCE, contexts.stock.take()).await {
-            Ok(_first) => Ok(contexts),
-            Err(_) => Err(format!("{address} cannot be reached")),
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        let connected = connect(address, request.as_bytes()).await;
+        let connection = connected.map_err(|e| format!("{address} cannot be reached: {e}"))?;
+        stop_listening(address);
+        Ok(Source { connection, batch: request.repeat(BATCH), _server: server })
+    }
+}
+
+/// Connects, and waits until that was accepted: what is still waiting for that is lost when the port
+/// is closed.
+async fn connect(address: SocketAddr, request: &[u8]) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_send_buffer_size(UNSENT)?;
+    let mut connection = socket.connect(address).await?;
+    connection.write_all(request).await?;
+    // the first context is on the shelf when its answer begins
+    tokio::time::timeout(PATIENCE, connection.readable()).await??;
+    Ok(connection)
+}
+
+/// Closes the port that Dropshot listens on; what is connected stays so. Dropshot does not hand its
+/// listener out, so it is looked for among the open files: a socket at this address that has no peer.
+#[cfg(target_os = "linux")]
+fn stop_listening(address: SocketAddr) {
+    use nix::sys::socket::{Shutdown, SockaddrStorage, getpeername, getsockname, shutdown};
+    let is_at = |fd| {
+        let name = getsockname::<SockaddrStorage>(fd).ok();
+        let name = name.as_ref().and_then(SockaddrStorage::as_sockaddr_in);
+        name.is_some_and(|name| SocketAddr::from((name.ip(), name.port())) == address)
+    };
+    let Ok(files) = std::fs::read_dir("/proc/self/fd") else { return };
+    let numbers = files.filter_map(|file| file.ok()?.file_name().to_str()?.parse().ok());
+    for fd in numbers.collect::<Vec<i32>>() {
+        if is_at(fd) && getpeername::<SockaddrStorage>(fd).is_err() {
+            // nothing else can be done where this fails: the port stays open
+            let _ = shutdown(fd, Shutdown::Both);
         }
     }
+}
 
+/// Other systems have no way to close it alone.
+#[cfg(not(target_os = "linux"))]
+fn stop_listening(_address: SocketAddr) {}
+
+impl<C: ServerContext> Contexts<C> {
     /// The context of a request; `None` when there is none left and none comes.
     pub(super) async fn next(
         &self,
@@ -178,12 +237,22 @@ fn hand_over<C: ServerContext>(
 }
 
 /// Keeps the stock full.
-async fn refill(address: SocketAddr, path: String) {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
-    let batch = request.repeat(BATCH);
+async fn refill<C: ServerContext + Clone>(
+    mut source: Source<C>,
+    private: C,
+    max_body: usize,
+    stock: Weak<Stock<C>>,
+) {
     loop {
-        let _broken = ask(address, batch.as_bytes()).await;
-        tokio::time::sleep(RECONNECT).await;
+        let _broken = ask(&mut source.connection, source.batch.as_bytes()).await;
+        drop(source);
+        source = loop {
+            tokio::time::sleep(RECONNECT).await;
+            match Source::start(private.clone(), max_body, Weak::clone(&stock)).await {
+                Ok(source) => break source,
+                Err(_not_yet) => {}
+            }
+        };
     }
 }
 
@@ -192,10 +261,7 @@ async fn refill(address: SocketAddr, path: String) {
 ///
 /// Nothing waits for an answer. The answers are small, and both ends hold back what is small until
 /// what was sent before is acknowledged: whoever waits, waits 40 milliseconds.
-async fn ask(address: SocketAddr, batch: &[u8]) -> std::io::Result<()> {
-    let socket = TcpSocket::new_v4()?;
-    socket.set_send_buffer_size(UNSENT)?;
-    let mut connection = socket.connect(address).await?;
+async fn ask(connection: &mut TcpStream, batch: &[u8]) -> std::io::Result<()> {
     let (mut answers, mut requests) = connection.split();
     let asking = async {
         loop {
