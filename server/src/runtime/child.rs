@@ -2,7 +2,7 @@
 //!
 //! On Linux the kernel does it: a child can ask for a signal at its parent's death. Elsewhere a
 //! shell watches a pipe whose other end this program holds, and signals the child when the pipe
-//! breaks. This is the one module that needs `unsafe`.
+//! breaks. This is the one module of the library that needs `unsafe`.
 
 use std::io;
 use std::process::{Child, Command};

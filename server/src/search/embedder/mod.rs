@@ -27,6 +27,7 @@ pub use engine::{NOTE_TERMS, QUERY_TERMS};
 pub use local::{DEFAULT_QUEUE, LoadOptions, LocalEmbedder, default_threads};
 pub use none::NoEmbedder;
 pub use passages::MAX_PASSAGES;
+pub use runtime::TELEMETRY_OFF;
 pub use vectors::{DIMENSIONS, Dense, NoteEmbedding, Passage, QueryEmbedding, Sparse};
 
 /// Turns text into the vectors that search compares.

@@ -12,13 +12,22 @@ use ort::{
 
 use super::EmbedError;
 
+/// The environment variable, and its value, that keeps ONNX Runtime from reporting to its makers.
+///
+/// Turning it off by the library's own function is too late: by then the environment has been made,
+/// and making it writes an identifier of this machine and a database of events below the home folder,
+/// overwrites `.ses` in the temporary folder (through a link that somebody may have put there), and
+/// sends what this program, processor and system are. With the variable set, none of that is begun.
+pub const TELEMETRY_OFF: (&str, &str) = ("ORT_DISABLE_TELEMETRY", "1");
+
 /// The process-wide environment, loading the library at `library` on the first successful call.
 ///
 /// Later calls return the same environment whatever their path: a process can hold only one.
 ///
 /// # Errors
-/// [`EmbedError::Unavailable`] when the file is missing, is not ONNX Runtime or is too old. A later
-/// call may then succeed with another path.
+/// [`EmbedError::Unavailable`] when the file is missing, is not ONNX Runtime or is too old: a later
+/// call may then succeed with another path. Also without [`TELEMETRY_OFF`] in the environment, which
+/// only the program itself can put there, before it has threads.
 pub(in crate::search) fn environment(library: &Path) -> Result<Environment, EmbedError> {
     // Kept for ever: `ort` refuses to create a second environment even after the first is gone.
     static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
@@ -34,6 +43,13 @@ pub(in crate::search) fn environment(library: &Path) -> Result<Environment, Embe
             ort::MINOR_VERSION,
         ))
     };
+    let (name, value) = TELEMETRY_OFF;
+    if std::env::var_os(name).is_none_or(|found| found != value) {
+        return Err(EmbedError::Unavailable(format!(
+            "ONNX Runtime was not loaded, because it would report to its makers: set {name}={value} \
+             in the environment of this program"
+        )));
+    }
     // Named explicitly: the implicit look-up panics when there is no library.
     let environment = ort::init_from(library)
         .map_err(|error| refused(&error))?
