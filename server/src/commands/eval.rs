@@ -144,11 +144,11 @@ pub(super) async fn run(command: Eval) -> Result<(), Failed> {
 }
 
 /// A folder that goes with the command. Started by root, PostgreSQL runs as an account that must
-/// get through.
+/// get through; nobody else needs to see what is in it.
 fn scratch_folder() -> std::io::Result<tempfile::TempDir> {
     tempfile::Builder::new()
         .prefix("switchy-eval-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o711))
         .tempdir()
 }
 

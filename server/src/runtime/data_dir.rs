@@ -5,6 +5,8 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
+
 use super::error::{IoContext, RuntimeError};
 
 /// The lock's file name. The file stays; what counts is the lock on it.
@@ -39,6 +41,8 @@ pub fn lock_data_dir(data_dir: &Path) -> Result<DataDirLock, RuntimeError> {
         .create(true)
         .truncate(false)
         .mode(0o600)
+        // It is emptied below: never what somebody else let a link of this name lead to.
+        .custom_flags(OFlag::O_NOFOLLOW.bits())
         .open(&path)
         .on("open", &path)?;
     match file.try_lock() {
@@ -93,6 +97,17 @@ mod tests {
         assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
         drop(held);
         lock_data_dir(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_lock_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let other = dir.path().join("other");
+        fs::write(&other, "kept").unwrap();
+        std::os::unix::fs::symlink(&other, dir.path().join(LOCK_FILE)).unwrap();
+        let error = lock_data_dir(dir.path()).unwrap_err();
+        assert!(error.to_string().contains(LOCK_FILE), "{error}");
+        assert_eq!(fs::read(&other).unwrap(), b"kept");
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub(super) fn download(
         // `-m` looks in the current folder first: let it be one where nobody left a module.
         .current_dir(&unfinished)
         .env("TMPDIR", &unfinished)
+        // Started by root, Python would write into the system's own folders.
+        .env("PYTHONDONTWRITEBYTECODE", "1")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());

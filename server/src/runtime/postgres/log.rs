@@ -5,6 +5,8 @@ use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
+
 use crate::runtime::error::{IoContext, RuntimeError};
 
 /// The log's name within the data folder.
@@ -58,8 +60,14 @@ impl Log {
 
     /// Opens it for PostgreSQL to append to, readable by its owner only.
     pub(super) fn open(&self) -> Result<File, RuntimeError> {
-        let open = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.path);
-        open.on("open", &self.path)
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            // Opened with this program's rights, which may be root's.
+            .custom_flags(OFlag::O_NOFOLLOW.bits())
+            .open(&self.path)
+            .on("open", &self.path)
     }
 
     /// Its size now: what is written later begins there.
