@@ -82,16 +82,22 @@ impl Database {
         }
         let layout = Layout::resolve(config.data_dir.clone(), config.cache_dir.clone())?;
         let embedded = tokio::task::spawn_blocking(move || {
+            let progress = &*progress;
             let parts = Parts { postgres: true, inference: false };
-            let installed = install(&layout.cache_dir, parts, &*progress)?;
+            let installed = install(&layout.cache_dir, parts, progress)?;
             let folder = installed.postgres.unwrap_or_default();
             let options = PostgresOptions::default();
-            match access {
+            let embedded = match access {
                 Access::Exclusive => EmbeddedPostgres::start(&folder, &layout.data_dir, &options),
                 Access::Shared => {
                     EmbeddedPostgres::attach_or_start(&folder, &layout.data_dir, &options)
                 }
+            }?;
+            if let Some(former) = embedded.taken_over_from() {
+                progress.step(&format!("The database was taken over from the account '{former}'"));
+                progress.done();
             }
+            Ok::<_, RuntimeError>(embedded)
         })
         .await??;
         Ok(Database { url: embedded.url().into(), embedded: Some(embedded), _lock: None })
@@ -100,6 +106,11 @@ impl Database {
     /// Whether it is the embedded one.
     pub fn is_embedded(&self) -> bool {
         self.embedded.is_some()
+    }
+
+    /// The account that the embedded one ran as before this start, when it was another one.
+    pub fn taken_over_from(&self) -> Option<&'static str> {
+        self.embedded.as_ref().and_then(EmbeddedPostgres::taken_over_from)
     }
 
     /// Checks the versions, brings the schema up to date, and opens the pool.

@@ -47,6 +47,10 @@ pub(super) async fn run(config: Config) -> Result<(), Failed> {
         database = Database::open(&config.storage, Access::Exclusive, progress()) => database?,
         () = &mut stop => return Ok(()),
     };
+    if let Some(former) = database.taken_over_from() {
+        warn!(log, "the database was taken over from another account: whatever ran as that one \
+            could change it before"; "account" => former);
+    }
     let outcome = serve(&config, &database, &log, stop.as_mut()).await;
     let stopped = database.stop().await;
     outcome?;

@@ -1,19 +1,42 @@
 //! Which account PostgreSQL runs as.
 //!
-//! PostgreSQL refuses to run as root. A server started by root therefore runs it as an account
-//! that every system has and that owns little, and gives it the folders it has to write.
+//! PostgreSQL refuses to run as root. A server started by root therefore runs it as an account that
+//! nothing else runs as, made when it is missing, and gives it the folders it has to write. Whatever
+//! runs as the same account could read the data and take the database over, so `nobody`, which every
+//! system runs many things as, is refused.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use nix::unistd::{Gid, Uid, User, geteuid};
 
 use super::error::{IoContext, RuntimeError};
+use super::progress::Progress;
+
+/// The account that is made when there is none.
+const OWN: &str = "switchy";
 
 /// Accounts to run PostgreSQL as when the server runs as root, best first.
-const UNPRIVILEGED: [&str; 2] = ["postgres", "nobody"];
+const UNPRIVILEGED: [&str; 2] = [OWN, "postgres"];
+
+/// The account of whatever has none of its own.
+pub(super) const SHARED: &str = "nobody";
+
+/// How an account is made. It has a group of its own, whatever the system's default is.
+pub(super) const USERADD: [&str; 7] = [
+    "useradd",
+    "--system",
+    "--user-group",
+    "--no-create-home",
+    "--shell",
+    "/usr/sbin/nologin",
+    OWN,
+];
+
+/// Where the programs are that manage accounts.
+const ADMIN_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Search permission for everybody.
 const MAY_ENTER: u32 = 0o011;
@@ -38,16 +61,41 @@ impl Account {
     /// The account for this process.
     ///
     /// # Errors
-    /// [`RuntimeError::NoAccount`] when root finds no unprivileged account.
+    /// [`RuntimeError::NoAccount`] when root finds no account for it,
+    /// [`RuntimeError::SharedAccount`] when this program runs as `nobody`.
     pub(super) fn choose() -> Result<Self, RuntimeError> {
-        if !geteuid().is_root() {
-            return Ok(Self::Current);
+        let uid = geteuid();
+        if !uid.is_root() {
+            return Self::current(uid, uid_of(SHARED));
         }
         UNPRIVILEGED
             .iter()
             .find_map(|name| User::from_name(name).ok().flatten())
             .map(|user| Self::Unprivileged { name: user.name, uid: user.uid, gid: user.gid })
-            .ok_or(RuntimeError::NoAccount)
+            .ok_or_else(|| RuntimeError::NoAccount { reason: "none was made yet".into() })
+    }
+
+    fn current(uid: Uid, shared: Option<Uid>) -> Result<Self, RuntimeError> {
+        if Some(uid) == shared { Err(RuntimeError::SharedAccount) } else { Ok(Self::Current) }
+    }
+
+    /// The same; as root on Linux, the account is made when there is none.
+    ///
+    /// # Errors
+    /// As [`choose`](Self::choose), with the reason why the account could not be made.
+    pub(super) fn ensure(progress: &dyn Progress) -> Result<Self, RuntimeError> {
+        let chosen = Self::choose();
+        if !cfg!(target_os = "linux") || !matches!(chosen, Err(RuntimeError::NoAccount { .. })) {
+            return chosen;
+        }
+        progress.step(&format!("Making the account '{OWN}', which PostgreSQL runs as"));
+        let made = make();
+        progress.done();
+        // Another process may have been faster: what counts is that the account is there.
+        Self::choose().map_err(|error| match made {
+            Err(reason) => RuntimeError::NoAccount { reason },
+            Ok(()) => error,
+        })
     }
 
     /// Makes `command` run as this account.
@@ -63,6 +111,19 @@ impl Account {
         match self {
             Self::Current => geteuid(),
             Self::Unprivileged { uid, .. } => *uid,
+        }
+    }
+
+    /// The accounts besides this one that earlier starts may have run PostgreSQL as.
+    pub(super) fn former(&self) -> Vec<(&'static str, Uid)> {
+        match self {
+            Self::Current => Vec::new(),
+            Self::Unprivileged { uid: own, .. } => UNPRIVILEGED
+                .into_iter()
+                .chain([SHARED])
+                .filter_map(|name| Some((name, uid_of(name)?)))
+                .filter(|(_, uid)| uid != own)
+                .collect(),
         }
     }
 
@@ -116,9 +177,52 @@ impl Account {
     }
 }
 
+/// The name of the account that this program runs as, by which PostgreSQL knows who connects.
+///
+/// # Errors
+/// [`RuntimeError::NamelessAccount`] when the system knows no name for it.
+pub(super) fn own_name() -> Result<String, RuntimeError> {
+    let uid = geteuid();
+    let user = User::from_uid(uid).ok().flatten();
+    user.map(|user| user.name).ok_or(RuntimeError::NamelessAccount { uid: uid.as_raw() })
+}
+
+fn uid_of(name: &str) -> Option<Uid> {
+    User::from_name(name).ok().flatten().map(|user| user.uid)
+}
+
+/// Makes the account, or says why not.
+fn make() -> Result<(), String> {
+    let [program, arguments @ ..] = USERADD;
+    let output = Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .env("PATH", ADMIN_PATH)
+        .env("LANG", "C")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("{program}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let messages = String::from_utf8_lossy(&output.stderr);
+    let last = messages.lines().map(str::trim).rfind(|line| !line.is_empty());
+    Err(last.map_or_else(|| format!("{program}: {}", output.status), str::to_owned))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_account_that_everything_shares_is_refused() {
+        let (own, shared) = (Uid::from_raw(1_000), Uid::from_raw(65_534));
+        assert_eq!(Account::current(own, Some(shared)).unwrap(), Account::Current);
+        assert_eq!(Account::current(own, None).unwrap(), Account::Current);
+        let error = Account::current(shared, Some(shared)).unwrap_err();
+        assert!(error.to_string().contains("'nobody'"), "{error}");
+        assert!(!UNPRIVILEGED.contains(&SHARED));
+    }
 
     fn stranger() -> Account {
         // An id that owns nothing, so that only the permissions for others count.

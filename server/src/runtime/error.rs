@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::account::{SHARED, USERADD};
 use super::model::ModelError;
 
 /// Why the embedded runtime could not be installed, started or stopped.
@@ -173,10 +174,46 @@ pub enum RuntimeError {
 
     /// Root needs an unprivileged account to run PostgreSQL as, and there is none.
     #[error(
-        "PostgreSQL refuses to run as root, and there is no account 'postgres' or 'nobody' to run \
-         it as; create one, start Switchy as an ordinary user, or set DATABASE_URL"
+        "PostgreSQL refuses to run as root, and there is no account 'switchy' to run it as \
+         ({reason}); make it with `{}`, start Switchy as an ordinary user, or set DATABASE_URL",
+        USERADD.join(" ")
     )]
-    NoAccount,
+    NoAccount {
+        /// Why there is none.
+        reason: String,
+    },
+
+    /// This program runs as the account of whatever has none of its own.
+    #[error(
+        "everything that runs as '{SHARED}' could take the database over; start Switchy as an \
+         account of its own, or set DATABASE_URL"
+    )]
+    SharedAccount,
+
+    /// PostgreSQL knows who connects by name, and this account has none.
+    #[error(
+        "the account with the user id {uid} has no name, by which PostgreSQL knows who connects; \
+         add a line for it to /etc/passwd, start Switchy as another account, or set DATABASE_URL"
+    )]
+    NamelessAccount {
+        /// Its user id.
+        uid: u32,
+    },
+
+    /// Files of an account that ran PostgreSQL before cannot be given to the one that does now.
+    #[error(
+        "{} belongs to the account '{from}', which runs PostgreSQL no more, and could not be taken \
+         over ({reason}); look at it, and give it to the account that runs PostgreSQL now with \
+         `chown -R`", .folder.display()
+    )]
+    TakeOver {
+        /// The folder.
+        folder: PathBuf,
+        /// The former account.
+        from: &'static str,
+        /// What was in the way.
+        reason: String,
+    },
 
     /// The account that runs PostgreSQL cannot reach a folder it needs.
     #[error(

@@ -14,6 +14,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
+
 use self::component::Component;
 use super::account::Account;
 use super::error::{IoContext, RuntimeError};
@@ -81,6 +83,8 @@ pub fn install(
 /// Blocks: milliseconds when all is there, else as long as about 150 MB take to fetch, plus some
 /// seconds. Safe in several processes at once (one works, the others wait) and safe to interrupt.
 ///
+/// As root it also makes sure of the account that PostgreSQL runs as, and makes it when missing.
+///
 /// # Errors
 /// [`RuntimeError`]; nothing half-made is left then.
 pub fn install_with(
@@ -95,6 +99,9 @@ pub fn install_with(
     }
     let platform = Platform::current()?;
     let cache_dir = &std::path::absolute(cache_dir).on("find", cache_dir)?;
+    if parts.postgres {
+        Account::ensure(progress)?;
+    }
     if wanted.iter().all(|component| component.is_intact(cache_dir, platform)) {
         tidy(cache_dir);
     } else {
@@ -214,8 +221,15 @@ fn lock(cache_dir: &Path, progress: &dyn Progress) -> Result<File, RuntimeError>
     Ok(file)
 }
 
+/// Whoever can open the file can hold the lock and keep everybody waiting: it is its owner's alone.
 fn open_lock(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(false).mode(0o644).open(path)
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(OFlag::O_NOFOLLOW.bits())
+        .open(path)
 }
 
 /// Removes what a dead run left in a complete cache, unless somebody is at work there.

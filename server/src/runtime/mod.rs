@@ -23,6 +23,7 @@ mod platform;
 mod postgres;
 mod progress;
 mod requirements;
+mod takeover;
 mod unpack;
 mod vault_key;
 

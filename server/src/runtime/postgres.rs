@@ -2,7 +2,8 @@
 //!
 //! The data lies in `postgres/` within the server's data folder, the log beside it in
 //! `postgres.log`. There is no TCP port: connections come over a Unix socket in a folder that only
-//! the owning account can enter, which is why no password is asked for.
+//! the account that PostgreSQL runs as can enter, and PostgreSQL lets in nobody but the account that
+//! this program runs as, which the kernel tells it. So there is no password.
 
 mod cluster;
 mod log;
@@ -26,6 +27,7 @@ use self::supervisor::{Program, Supervisor};
 use super::account::Account;
 use super::data_dir::{DataDirLock, lock_data_dir};
 use super::error::RuntimeError;
+use super::takeover::take_over;
 
 /// The database the server uses, created when missing.
 const DATABASE: &str = "switchy";
@@ -82,6 +84,7 @@ impl fmt::Display for PostgresExit {
 #[derive(Debug)]
 pub struct EmbeddedPostgres {
     socket_folder: PathBuf,
+    taken_over_from: Option<&'static str>,
     // Before the lock: fields are dropped in order, and the lock must outlive the process.
     supervisor: Option<Supervisor>,
     _lock: Option<DataDirLock>,
@@ -127,7 +130,8 @@ impl EmbeddedPostgres {
             let account = Account::choose()?;
             let socket_folder = socket::folder(&data_dir);
             if socket::is_private(&socket_folder, &account) && ready::answers(&socket_folder) {
-                return Ok(Self { socket_folder, supervisor: None, _lock: None });
+                let (supervisor, _lock) = (None, None);
+                return Ok(Self { socket_folder, taken_over_from: None, supervisor, _lock });
             }
             // Its holder is starting, or is stopping: then the lock becomes free.
             if begun.elapsed() > ATTACH_TIMEOUT {
@@ -149,8 +153,12 @@ impl EmbeddedPostgres {
         account.check_reachable(data_dir)?;
         account.check_reachable(&install_dir.join("bin"))?;
 
-        let cluster = cluster::ensure(install_dir, data_dir, &account)?;
         let socket_folder = socket::folder(data_dir);
+        let cluster = cluster::folder(data_dir);
+        let taken_over_from = take_over(&cluster, cluster::holder(&cluster), &account)?;
+        take_over(&socket_folder, None, &account)?;
+        let cluster = cluster::ensure(install_dir, data_dir, &account)?;
+        cluster::guard(&cluster, data_dir, &account)?;
         socket::prepare(&socket_folder, &account)?;
         let program = Program {
             path: install_dir.join("bin/postgres"),
@@ -162,12 +170,12 @@ impl EmbeddedPostgres {
             start_timeout: options.start_timeout,
         };
         let supervisor = Supervisor::start(program)?;
-        Ok(Self { socket_folder, supervisor: Some(supervisor), _lock: Some(lock) })
+        Ok(Self { socket_folder, taken_over_from, supervisor: Some(supervisor), _lock: Some(lock) })
     }
 
     /// The URL of the server's database, for libpq and what understands libpq's URLs.
     ///
-    /// It holds no secret: what protects the database are the socket folder's permissions.
+    /// It holds no secret: PostgreSQL lets in the account that this program runs as.
     pub fn url(&self) -> String {
         self.url_for(DATABASE)
     }
@@ -179,6 +187,11 @@ impl EmbeddedPostgres {
             percent_encode(database.as_bytes()),
             percent_encode(self.socket_folder.as_os_str().as_bytes())
         )
+    }
+
+    /// The account that PostgreSQL ran as before this start gave its files to another one.
+    pub fn taken_over_from(&self) -> Option<&'static str> {
+        self.taken_over_from
     }
 
     /// Whether this process runs it, rather than another whose PostgreSQL it only uses.
@@ -228,6 +241,8 @@ fn arguments(cluster: &Path, socket_folder: &Path, settings: &[(String, String)]
         arguments.extend(["-c".into(), setting]);
     };
     set("listen_addresses", "".into());
+    set("hba_file", cluster.join(cluster::HBA_FILE).into());
+    set("ident_file", cluster.join(cluster::IDENT_FILE).into());
     set("unix_socket_directories", socket::setting(socket_folder));
     set("unix_socket_permissions", "0700".into());
     set("logging_collector", "off".into());

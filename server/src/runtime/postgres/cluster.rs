@@ -1,13 +1,13 @@
 //! PostgreSQL's own folder within the data folder, created on the first start.
 
 use std::fs::{self, DirBuilder};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use super::USER;
-use crate::runtime::account::Account;
+use crate::runtime::account::{Account, own_name};
 use crate::runtime::child::BoundChild;
 use crate::runtime::error::{IoContext, RuntimeError};
 
@@ -22,6 +22,20 @@ const VERSION_FILE: &str = "PG_VERSION";
 
 /// The file in which a running PostgreSQL notes its process id, on the first line.
 const PID_FILE: &str = "postmaster.pid";
+
+/// Who may connect, and as whom, within the cluster's folder.
+pub(super) const HBA_FILE: &str = "pg_hba.conf";
+
+/// Which account may be which user, beside it.
+pub(super) const IDENT_FILE: &str = "pg_ident.conf";
+
+/// The rules: over the socket, whom the kernel says to be an account of the map; nobody else, and
+/// nobody over a network.
+const HBA: &str = "\
+# switchy-server writes this file at every start.
+local all all peer map=switchy
+local replication all peer map=switchy
+";
 
 /// The major version that is installed.
 const MAJOR_VERSION: &str = "18";
@@ -40,6 +54,11 @@ const PATH: &str = "/usr/bin:/bin";
 /// The longest reason that goes into an error.
 const REASON_MAX_CHARS: usize = 300;
 
+/// Where the cluster is.
+pub(super) fn folder(data_dir: &Path) -> PathBuf {
+    data_dir.join(FOLDER)
+}
+
 /// Gives the cluster's folder, after creating it with `initdb` if there is none.
 ///
 /// # Errors
@@ -49,7 +68,7 @@ pub(super) fn ensure(
     data_dir: &Path,
     account: &Account,
 ) -> Result<PathBuf, RuntimeError> {
-    let folder = data_dir.join(FOLDER);
+    let folder = folder(data_dir);
     match fs::read_to_string(folder.join(VERSION_FILE)) {
         Ok(found) if found.trim() == MAJOR_VERSION => return Ok(folder),
         Ok(found) => {
@@ -68,6 +87,34 @@ pub(super) fn ensure(
         drop(remove(&unfinished));
     }
     result.map(|()| folder)
+}
+
+/// Lets only the account that this program runs as connect, whatever the cluster said before: not
+/// even the one that PostgreSQL runs as, which others may share.
+///
+/// No password: whoever could read one from our files could connect as well, and an address without
+/// a secret in it can be shown and logged.
+pub(super) fn guard(folder: &Path, data_dir: &Path, account: &Account) -> Result<(), RuntimeError> {
+    // Quoted, so that a name is nothing but a name.
+    let name = own_name()?.replace('"', "\"\"");
+    let map =
+        format!("# switchy-server writes this file at every start.\nswitchy \"{name}\" all\n");
+    for (file, text) in [(HBA_FILE, HBA), (IDENT_FILE, &map)] {
+        let path = folder.join(file);
+        // The folder is PostgreSQL's own: made beside it, put there whole, never written through what
+        // is there already.
+        let mut new = tempfile::Builder::new()
+            .prefix(".access-")
+            .tempfile_in(data_dir)
+            .on("create", &path)?;
+        new.write_all(text.as_bytes()).on("write", &path)?;
+        if let Account::Unprivileged { uid, gid, .. } = account {
+            std::os::unix::fs::fchown(new.as_file(), Some(uid.as_raw()), Some(gid.as_raw()))
+                .on("change the owner of", &path)?;
+        }
+        new.persist(&path).map_err(|error| RuntimeError::io("create", &path, error.error))?;
+    }
+    Ok(())
 }
 
 /// The process that runs, or ran, on the cluster, as it notes itself.
@@ -118,8 +165,8 @@ fn run_initdb(
         .arg("-D")
         .arg(folder)
         .args(["-U", USER, "--encoding=UTF8", "--data-checksums", "--no-instructions"])
-        // The socket's folder is the guard; see the module above.
-        .args(["--auth-local=trust", "--auth-host=reject"])
+        // Until the rules of `guard` take their place.
+        .args(["--auth-local=peer", "--auth-host=reject"])
         // Sorting that is the same on every system and stays so when the system is upgraded,
         // which would otherwise silently spoil indexes on text.
         .args(["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"])

@@ -25,6 +25,10 @@ const SOCKET_PATH_MAX_BYTES: usize = if cfg!(target_os = "linux") { 107 } else {
 /// Not the environment's temporary folder: every process must come to the same answer.
 const SHORT_BASE: &str = "/tmp";
 
+/// The same when root starts the server on Linux: nobody else can make a folder of that name there
+/// first, and so keep the server from starting.
+const ROOTS_SHORT_BASE: &str = "/run";
+
 /// Bytes of the data folder's hash in the short folder's name.
 const NAME_HASH_BYTES: usize = 8;
 
@@ -37,8 +41,10 @@ pub(super) fn folder(data_dir: &Path) -> PathBuf {
     if socket_length <= SOCKET_PATH_MAX_BYTES && inside.to_str().is_some() {
         return inside;
     }
+    let root = cfg!(target_os = "linux") && geteuid().is_root();
+    let base = if root { ROOTS_SHORT_BASE } else { SHORT_BASE };
     let hash = Sha256::digest(data_dir.as_os_str().as_bytes());
-    Path::new(SHORT_BASE).join(format!("switchy-{}", hex(&hash[..NAME_HASH_BYTES])))
+    Path::new(base).join(format!("switchy-{}", hex(&hash[..NAME_HASH_BYTES])))
 }
 
 /// Creates the folder for the account alone, or checks that it is that already.
@@ -109,7 +115,9 @@ mod tests {
 
         let too_long = PathBuf::from(format!("{}d", fits.display()));
         let short = folder(&too_long);
-        assert!(short.starts_with(SHORT_BASE) && length(&short) < SOCKET_PATH_MAX_BYTES);
+        let root = cfg!(target_os = "linux") && geteuid().is_root();
+        let base = if root { ROOTS_SHORT_BASE } else { SHORT_BASE };
+        assert!(short.starts_with(base) && length(&short) < SOCKET_PATH_MAX_BYTES);
         assert_eq!(short, folder(&too_long), "every process must find the same folder");
         assert_ne!(short, folder(&too_long.join("other")));
     }
