@@ -84,6 +84,7 @@ pub async fn start(app: App, config: &ServerConfig) -> Result<Running, StartErro
     let gateway_config = GatewayConfig {
         deadline: config.request_deadline,
         max_body: MAX_BODY_BYTES,
+        first_bytes: config.connections.first_bytes,
         all_bodies: config.connections.all_bodies,
         all_answers: config.connections.all_answers,
         log: config.log.clone(),

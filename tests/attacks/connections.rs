@@ -6,6 +6,7 @@ use serde_json::json;
 use std::time::Duration;
 use switchy_server::auth::OrgRole;
 use switchy_server::http::connections::ConnectionLimits;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpSocket;
 
 fn limited(connections: ConnectionLimits) -> Options {
@@ -96,6 +97,32 @@ async fn answers_that_one_key_does_not_read_leave_room_for_others() {
     drop(held);
     while eve.get("/memory?limit=100").await.status != 200 {
         assert!(begun.elapsed() < super::PATIENCE, "not served again");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_reads_nothing_is_disconnected() {
+    let connections =
+        ConnectionLimits { read_patience: Duration::from_millis(300), ..Default::default() };
+    let server = Server::with(limited(connections)).await;
+    let owner = server.org("acme").await.owner;
+    let notes: Vec<_> = (0..100)
+        .map(|n| json!({ "content": format!("{n} {}", "x".repeat(9_000)), "visibility": "ORG" }))
+        .collect();
+    owner.post("/memory/batch", json!({ "memories": notes })).await.data(201);
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small one");
+    let mut peer = Peer(socket.connect(server.address()).await.expect("a connection"));
+    // more than the system holds for it: eight answers of nearly a megabyte
+    for _ in 0..8 {
+        peer.ask("GET /api/memory?limit=100", &[bearer(owner.key.as_deref().expect("a key"))])
+            .await;
+    }
+    // nothing is read from the connection; when it is closed, nothing can be written to it
+    let begun = std::time::Instant::now();
+    while peer.0.write_all(b"\r\n").await.is_ok() {
+        assert!(begun.elapsed() < super::PATIENCE, "not disconnected");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -45,6 +45,12 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// The same for connections that never showed a valid key, when few more can be served.
 pub const STRANGER_KEEP_ALIVE: Duration = Duration::from_secs(3);
 
+/// How long a body may take for its first bytes.
+pub const FIRST_BYTES: Duration = Duration::from_secs(10);
+
+/// How long a peer may keep the server waiting in all before it reads its answer.
+pub const READ_PATIENCE: Duration = Duration::from_secs(20);
+
 /// Most bytes of requests' bodies that are held in memory at once. An address may have half of it, a
 /// key one eighth.
 pub const ALL_BODIES: usize = 256 * 1024 * 1024;
@@ -85,6 +91,10 @@ pub struct ConnectionLimits {
     pub keep_alive: Duration,
     /// See [`STRANGER_KEEP_ALIVE`].
     pub stranger_keep_alive: Duration,
+    /// See [`FIRST_BYTES`].
+    pub first_bytes: Duration,
+    /// See [`READ_PATIENCE`].
+    pub read_patience: Duration,
     /// See [`ALL_BODIES`].
     pub all_bodies: usize,
     /// See [`ALL_ANSWERS`].
@@ -98,6 +108,8 @@ impl Default for ConnectionLimits {
             first_request: FIRST_REQUEST,
             keep_alive: KEEP_ALIVE,
             stranger_keep_alive: STRANGER_KEEP_ALIVE,
+            first_bytes: FIRST_BYTES,
+            read_patience: READ_PATIENCE,
             all_bodies: ALL_BODIES,
             all_answers: ALL_ANSWERS,
         }
@@ -162,7 +174,7 @@ impl Connections {
                 }
             };
             prepare(&stream);
-            let stream = Paced::new(stream);
+            let stream = Paced::new(stream, self.limits.read_patience);
             let timing = Timing::new(first_request, self.limits, seats.few());
             let connection = Connection { remote, respond, timing, stopping: stopping.subscribe() };
             let tls = self.tls.clone();

@@ -41,6 +41,8 @@ pub struct GatewayConfig {
     pub deadline: Duration,
     /// Largest body that is read, in bytes.
     pub max_body: usize,
+    /// How long a body may take for its first bytes.
+    pub first_bytes: Duration,
     /// Most bytes of requests' bodies that are held at once.
     pub all_bodies: usize,
     /// Most bytes of answers that are held at once.
@@ -156,7 +158,7 @@ impl<C: ServerContext> Gateway<C> {
     async fn answer(&self, request: Request<Incoming>, remote: SocketAddr) -> Response<Body> {
         let started = Instant::now();
         let (head, body) = request.into_parts();
-        let (body, meter) = Meter::of(&self.bodies, remote.ip(), body);
+        let (body, meter) = Meter::of(&self.bodies, remote.ip(), self.config.first_bytes, body);
         let mut request = Request::from_parts(head, body);
         let method = request.method().clone();
         if method == Method::HEAD {
