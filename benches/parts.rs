@@ -11,7 +11,7 @@ use serde_json::json;
 use slog::{Discard, Logger};
 use std::sync::{Arc, LazyLock};
 use switchy_server::auth::{Caller, OrgRole, PrivateNotes, Scopes};
-use switchy_server::search::embedder::QueryEmbedding;
+use switchy_server::search::embedder::{Owner, QueryEmbedding};
 use switchy_server::search::{Pipeline, Question, Search};
 use switchy_server::store::ids::KeyId;
 use switchy_server::store::memory::{self, NewMemory, Visibility};
@@ -75,7 +75,11 @@ fn embed_query(bencher: Bencher, cached: bool) {
 #[divan::bench]
 fn embed_note(bencher: Bencher) {
     let search = engine();
-    bencher.bench(|| RUNTIME.block_on(search.embed_note(black_box(NOTE))).expect("embedded"));
+    bencher.bench(|| {
+        RUNTIME
+            .block_on(search.embed_note(black_box(NOTE), &Owner::background()))
+            .expect("embedded")
+    });
 }
 
 /// The search of an embedded question, from BEGIN to what is shown, as far as each way goes.
@@ -99,7 +103,8 @@ fn search(bencher: Bencher, way: &str) {
 #[divan::bench]
 fn write(bencher: Bencher) {
     let world = &*WORLD;
-    let vectors = RUNTIME.block_on(world.search.embed_note(NOTE)).expect("embedded");
+    let vectors =
+        RUNTIME.block_on(world.search.embed_note(NOTE, &Owner::background())).expect("embedded");
     let new = NewMemory {
         visibility: Visibility::Private,
         space_id: None,

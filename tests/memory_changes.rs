@@ -386,7 +386,8 @@ async fn what_catches_up_never_gives_a_note_the_vectors_of_its_old_content() {
         model.clone(),
         slog::Logger::root(slog::Discard, slog::o!()),
     );
-    let vectors = search.embed_note("old").await.expect("embedded").expect("vectors");
+    let owner = switchy_server::search::embedder::Owner::background();
+    let vectors = search.embed_note("old", &owner).await.expect("embedded").expect("vectors");
     update(&org.owner, &note, json!({ "content": "new" })).await;
     let embedded = vectors.embedded();
     switchy_server::store::memory::embed(&server.store, &old, &embedded).await.expect("done");

@@ -13,7 +13,8 @@ use crate::http::{
     Unread,
 };
 use crate::limits::Write;
-use crate::search::{Highlight, Pipeline, Question};
+use crate::search::embedder::Urgency;
+use crate::search::{self, Highlight, Pipeline, Question};
 use crate::store::ids::{MemoryId, OrgId, SpaceId, UserId};
 use crate::store::memory as store;
 use crate::store::search::Filter;
@@ -407,7 +408,10 @@ pub(super) async fn memory_create(
     // before the transaction: embedding takes longer than everything else together, and a
     // connection of the pool is not to wait for it
     let vectors = match body.peek() {
-        Some(new) => call.app().search.embed_note(&new.content).await?,
+        Some(new) => {
+            let owner = search::owner(call.caller(), Urgency::Single);
+            call.app().search.embed_note(&new.content, &owner).await?
+        }
         None => None,
     };
     let mut first = match call.post(key, &mut body).await? {

@@ -5,7 +5,8 @@ use super::metrics::{Latency, Quality};
 use crate::api::MAX_CONTENT;
 use crate::auth::{Caller, OrgRole, PrivateNotes, Scopes};
 use crate::error::{Error, Result};
-use crate::search::{Found, Pipeline, Question, Search};
+use crate::search::embedder::Urgency;
+use crate::search::{Found, Pipeline, Question, Search, owner};
 use crate::store::ids::{KeyId, MemoryId};
 use crate::store::memory::{self, NewMemory, Visibility};
 use crate::store::search::{self, Filter};
@@ -114,7 +115,7 @@ async fn write(
     content: &str,
 ) -> Result<(MemoryId, Duration)> {
     let begun = Instant::now();
-    let vectors = search.embed_note(content).await?;
+    let vectors = search.embed_note(content, &owner(caller, Urgency::Single)).await?;
     let new = NewMemory {
         visibility: Visibility::Org,
         space_id: None,

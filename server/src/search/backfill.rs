@@ -2,7 +2,10 @@
 //! that died in between.
 
 use super::reembed::models_of;
-use super::{Search, embedder::EmbedError};
+use super::{
+    Search,
+    embedder::{EmbedError, Owner},
+};
 use crate::store::Store;
 use crate::store::ids::MemoryId;
 use crate::store::memory::{self, Embedded};
@@ -82,7 +85,7 @@ async fn round(
         };
         after = Some(last.id.clone());
         for note in notes {
-            match embedder.embed_note(&note.content).await {
+            match embedder.embed_note(&note.content, &Owner::background()).await {
                 Ok(embedding) if !own.is_complete(&embedding) => hopeless.push(note),
                 Ok(embedding) => {
                     let embedded = Embedded {

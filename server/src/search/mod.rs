@@ -24,6 +24,7 @@ pub use finish::Ranked;
 pub use highlight::{Highlight, MAX_HIGHLIGHTS};
 pub use pipeline::Pipeline;
 
+use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::store::ids::MemoryId;
 use crate::store::memory::{Embedded, Memory};
@@ -33,7 +34,7 @@ use crate::store::{Store, Tx};
 use cache::QueryCache;
 use candidates::{Candidates, Placed};
 use cross_encoder::{CROSS_ENCODED, CrossEncoding};
-use embedder::{EmbedError, Embedder, NoteEmbedding, QueryEmbedding};
+use embedder::{EmbedError, Embedder, NoteEmbedding, Owner, QueryEmbedding, Urgency};
 use futures::{StreamExt, stream};
 use slog::Logger;
 use std::collections::HashMap;
@@ -122,6 +123,11 @@ impl NoteVectors {
             sparse_model_id: self.sparse_model_id.as_deref(),
         }
     }
+}
+
+/// For whom the embedder works when it embeds a caller's note.
+pub fn owner(caller: &Caller, urgency: Urgency) -> Owner {
+    Owner::new(caller.org_id.as_str(), caller.user_id.as_str(), urgency)
 }
 
 fn overloaded() -> Error {
@@ -213,10 +219,10 @@ impl Search {
         &self.backfill
     }
 
-    /// A note's vectors; `None` when there is no model, and the note is to be found by its words
-    /// until there is one. 503 when too many texts wait already.
-    pub async fn embed_note(&self, content: &str) -> Result<Option<NoteVectors>> {
-        match self.embedder.embed_note(content).await {
+    /// A note's vectors, when it is its owner's turn; `None` when there is no model, and the note is
+    /// to be found by its words until there is one. 503 when too many texts wait already.
+    pub async fn embed_note(&self, content: &str, owner: &Owner) -> Result<Option<NoteVectors>> {
+        match self.embedder.embed_note(content, owner).await {
             Ok(embedding) => Ok(Some(NoteVectors {
                 embedding,
                 model_id: self.embedder.model_id().to_owned(),
@@ -238,13 +244,14 @@ impl Search {
     pub async fn embed_notes(
         &self,
         contents: Vec<&str>,
+        owner: &Owner,
         until: Instant,
     ) -> Result<Vec<Option<NoteVectors>>> {
         let mut done = Vec::with_capacity(contents.len());
         let count = contents.len();
         if self.embedder.is_available() {
             // nothing is done before it is asked for
-            let waiting: Vec<_> = contents.into_iter().map(|c| self.embed_note(c)).collect();
+            let waiting: Vec<_> = contents.into_iter().map(|c| self.embed_note(c, owner)).collect();
             let mut embeddings = stream::iter(waiting).buffered(BATCH_CONCURRENCY);
             while let Ok(Some(next)) = timeout_at(until.into(), embeddings.next()).await {
                 done.push(next?);

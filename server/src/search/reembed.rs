@@ -5,7 +5,7 @@
 //! and every note, so that none compares vectors of two models: a server that has other models than
 //! the database searches by words alone, until it is started with the right ones.
 
-use super::embedder::{EmbedError, Embedder};
+use super::embedder::{EmbedError, Embedder, Owner};
 use crate::error::{Error, Result};
 use crate::store::Store;
 use crate::store::ids::MemoryId;
@@ -98,7 +98,7 @@ async fn embed(
     models: &Models,
     note: &Unembedded,
 ) -> Result<bool> {
-    match embedder.embed_note(&note.content).await {
+    match embedder.embed_note(&note.content, &Owner::background()).await {
         Ok(vectors) if !models.is_complete(&vectors) => Ok(false),
         Ok(vectors) => {
             let embedded = Embedded {

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::http::reply::Recorded;
 use crate::http::{Answer, Check, Created, IdempotencyKey, Issues, Unread, scope};
 use crate::limits::Write;
+use crate::search::{embedder::Urgency, owner};
 use crate::store::memory as store;
 use dropshot::endpoint;
 use schemars::JsonSchema;
@@ -69,7 +70,8 @@ pub(in crate::api) async fn memory_batch(
         Some(batch) => {
             let contents = batch.memories.iter().map(|new| new.content.as_str()).collect();
             let time = scope::time_left().map_or(EMBEDDING_TIME, |left| left / EMBEDDING_SHARE);
-            search.embed_notes(contents, Instant::now() + time).await?
+            let owner = owner(call.caller(), Urgency::Batch);
+            search.embed_notes(contents, &owner, Instant::now() + time).await?
         }
         None => Vec::new(),
     };

@@ -8,6 +8,7 @@ use crate::api::spaces::{check_tags, clean_tags, or_cleared};
 use crate::api::{Call, Ctx};
 use crate::auth::Scope;
 use crate::http::{Answer, Check, Issues, Ok200, Reply, Unread};
+use crate::search::{embedder::Urgency, owner};
 use crate::store::ids::SpaceId;
 use crate::store::memory as store;
 use dropshot::{Path, endpoint};
@@ -79,7 +80,7 @@ pub(in crate::api) async fn memory_update(
     // before the transaction, as when a note is created
     let search = &call.app().search;
     let vectors = match &change.content {
-        Some(content) => search.embed_note(content).await?,
+        Some(content) => search.embed_note(content, &owner(call.caller(), Urgency::Single)).await?,
         None => None,
     };
     let mut tx = call.begin().await?;

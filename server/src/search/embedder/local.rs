@@ -5,8 +5,8 @@ use std::{num::NonZero, path::PathBuf, thread};
 use async_trait::async_trait;
 
 use super::{
-    EmbedError, Embedder, NoteEmbedding, QueryEmbedding, engine::Onnx, folder::Models, pool::Pool,
-    runtime,
+    EmbedError, Embedder, NoteEmbedding, Owner, QueryEmbedding, engine::Onnx, folder::Models,
+    pool::Pool, runtime,
 };
 
 /// How many requests wait at most, unless configured: at 2 cores about half a second of queries.
@@ -79,8 +79,8 @@ impl Embedder for LocalEmbedder {
         self.pool.query(text).await
     }
 
-    async fn embed_note(&self, text: &str) -> Result<NoteEmbedding, EmbedError> {
-        self.pool.note(text).await
+    async fn embed_note(&self, text: &str, owner: &Owner) -> Result<NoteEmbedding, EmbedError> {
+        self.pool.note(text, owner).await
     }
 }
 

@@ -1,10 +1,10 @@
 //! Local text embeddings: sentence vectors, and sparse term weights where a SPLADE model is present.
 //!
 //! [`Embedder`] is what the rest of the server sees. [`LocalEmbedder`] runs ONNX models on a fixed
-//! number of OS threads behind one bounded queue in which queries overtake notes;
-//! [`NoEmbedder`] stands in where there is no model.
+//! number of OS threads behind one bounded queue in which queries overtake notes, and the owners of
+//! notes take turns; [`NoEmbedder`] stands in where there is no model.
 //!
-//! The pieces, from the outside in: `local` (loading), `pool` and `queue` (threads and order),
+//! The pieces, from the outside in: `local` (loading), `pool`, `queue` and `owner` (threads and order),
 //! `engine` (one thread's models), `dense` and `splade` (one model each), `folder` (the files),
 //! `runtime` (ONNX Runtime), `passages` (how a long note is cut), `vectors` (what comes out).
 
@@ -14,6 +14,7 @@ pub(super) mod folder;
 mod local;
 mod none;
 mod note;
+mod owner;
 mod passages;
 mod pool;
 mod queue;
@@ -26,6 +27,7 @@ use async_trait::async_trait;
 pub use engine::{NOTE_TERMS, QUERY_TERMS};
 pub use local::{DEFAULT_QUEUE, LoadOptions, LocalEmbedder, default_threads};
 pub use none::NoEmbedder;
+pub use owner::{Owner, Urgency};
 pub use passages::MAX_PASSAGES;
 pub use runtime::TELEMETRY_OFF;
 pub use vectors::{DIMENSIONS, Dense, NoteEmbedding, Passage, QueryEmbedding, Sparse};
@@ -54,11 +56,12 @@ pub trait Embedder: Send + Sync {
     /// [`EmbedError::Unavailable`] or [`EmbedError::Failed`].
     async fn embed_query(&self, text: &str) -> Result<QueryEmbedding, EmbedError>;
 
-    /// Embeds a note, cut into at most [`MAX_PASSAGES`] overlapping passages when it is long.
+    /// Embeds a note, cut into at most [`MAX_PASSAGES`] overlapping passages when it is long, when
+    /// it is its owner's turn.
     ///
     /// # Errors
     /// As [`Embedder::embed_query`].
-    async fn embed_note(&self, text: &str) -> Result<NoteEmbedding, EmbedError>;
+    async fn embed_note(&self, text: &str, owner: &Owner) -> Result<NoteEmbedding, EmbedError>;
 }
 
 /// Why a text got no embedding.

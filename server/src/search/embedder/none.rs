@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{EmbedError, Embedder, NoteEmbedding, QueryEmbedding};
+use super::{EmbedError, Embedder, NoteEmbedding, Owner, QueryEmbedding};
 
 /// Answers every request with [`EmbedError::Unavailable`], so that search falls back to words.
 #[derive(Debug, Clone)]
@@ -31,7 +31,7 @@ impl Embedder for NoEmbedder {
         Err(EmbedError::Unavailable(self.reason.clone()))
     }
 
-    async fn embed_note(&self, _text: &str) -> Result<NoteEmbedding, EmbedError> {
+    async fn embed_note(&self, _text: &str, _owner: &Owner) -> Result<NoteEmbedding, EmbedError> {
         Err(EmbedError::Unavailable(self.reason.clone()))
     }
 }
@@ -45,6 +45,6 @@ mod tests {
         let none = NoEmbedder::new("embeddings are switched off");
         let expected = EmbedError::Unavailable("embeddings are switched off".into());
         assert_eq!(none.embed_query("q").await, Err(expected.clone()));
-        assert_eq!(none.embed_note("n").await, Err(expected));
+        assert_eq!(none.embed_note("n", &Owner::background()).await, Err(expected));
     }
 }

@@ -10,8 +10,9 @@ use tokio::sync::oneshot;
 use super::{
     EmbedError,
     engine::NOTE_TERMS,
+    owner::Owner,
     pool::Engine,
-    queue::Request,
+    queue::{Owned, Request},
     vectors::{Dense, NoteEmbedding, Passage, Sparse},
 };
 
@@ -21,6 +22,7 @@ pub(super) struct NoteWork(Arc<Note>);
 
 struct Note {
     text: String,
+    owner: Owner,
     progress: Mutex<Progress>,
 }
 
@@ -62,6 +64,7 @@ impl NoteWork {
     /// A note of which nothing has been done.
     pub(super) fn new(
         text: String,
+        owner: Owner,
         reply: oneshot::Sender<Result<NoteEmbedding, EmbedError>>,
     ) -> Self {
         let progress = Progress {
@@ -73,7 +76,7 @@ impl NoteWork {
             open: 0,
             reply: Some(reply),
         };
-        Self(Arc::new(Note { text, progress: Mutex::new(progress) }))
+        Self(Arc::new(Note { text, owner, progress: Mutex::new(progress) }))
     }
 
     /// Cuts the note, if that has not been done: the one step that all others wait for, done by the
@@ -162,6 +165,12 @@ impl NoteWork {
 impl Request for NoteWork {
     fn is_abandoned(&self) -> bool {
         self.progress().reply.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+}
+
+impl Owned for NoteWork {
+    fn owner(&self) -> &Owner {
+        &self.0.owner
     }
 }
 

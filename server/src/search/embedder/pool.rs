@@ -11,7 +11,8 @@ use tokio::sync::oneshot;
 use super::{
     EmbedError,
     note::NoteWork,
-    queue::{Queue, Request, Task},
+    owner::Owner,
+    queue::{Queue, Request, Task, Worker},
     vectors::{Dense, NoteEmbedding, QueryEmbedding, Sparse},
 };
 use crate::search::renewed::{ModelError, Renewed};
@@ -55,8 +56,10 @@ impl Pool {
     ) -> Result<Self, EmbedError> {
         let again = Arc::new(again);
         let mut first = Some(first);
-        let mut pool = Self { queue: Arc::new(Queue::new(capacity)), threads: Vec::new() };
-        for number in 0..threads.max(1) {
+        let threads = threads.max(1);
+        let queue = Arc::new(Queue::new(capacity, threads));
+        let mut pool = Self { queue, threads: Vec::new() };
+        for number in 0..threads {
             let again = Arc::clone(&again);
             let engine = Renewed::new(first.take(), move || again());
             let queue = Arc::clone(&pool.queue);
@@ -80,11 +83,15 @@ impl Pool {
         answer.await.unwrap_or_else(|_| Err(shut_down()))
     }
 
-    /// Embeds a note.
-    pub(super) async fn note(&self, text: &str) -> Result<NoteEmbedding, EmbedError> {
+    /// Embeds a note, when it is its owner's turn.
+    pub(super) async fn note(
+        &self,
+        text: &str,
+        owner: &Owner,
+    ) -> Result<NoteEmbedding, EmbedError> {
         let (reply, answer) = oneshot::channel();
         self.queue
-            .push_note(NoteWork::new(text.to_owned(), reply))
+            .push_note(NoteWork::new(text.to_owned(), owner.clone(), reply))
             .map_err(|_| EmbedError::Overloaded)?;
         answer.await.unwrap_or_else(|_| Err(shut_down()))
     }
@@ -131,9 +138,10 @@ fn run<E: Engine>(
     mut engine: Renewed<E, impl Fn() -> Result<E, EmbedError>>,
     queue: &Queue<QueryWork, NoteWork>,
 ) {
+    let mut worker = Worker::default();
     loop {
         engine.prepare();
-        match queue.next() {
+        match queue.next(&mut worker) {
             None => break,
             Some(Task::Query(QueryWork { text, reply })) => {
                 let _ = reply.send(engine.call(|engine| engine.query(&text)));
@@ -165,14 +173,17 @@ mod tests {
         future::Future,
         pin::pin,
         sync::{
-            Mutex,
+            LazyLock, Mutex,
             atomic::{AtomicUsize, Ordering},
             mpsc,
         },
         task::{Context, Poll, Waker},
     };
 
-    use super::{super::vectors::DIMENSIONS, *};
+    use super::{
+        super::{owner::Urgency, vectors::DIMENSIONS},
+        *,
+    };
 
     /// What the fake engines saw, and the gate that stops one in the middle of its work.
     #[derive(Default)]
@@ -270,6 +281,11 @@ mod tests {
         release: mpsc::Sender<()>,
     }
 
+    fn ada() -> &'static Owner {
+        static ADA: LazyLock<Owner> = LazyLock::new(|| Owner::new("acme", "ada", Urgency::Single));
+        &ADA
+    }
+
     /// A pool of one thread.
     fn pool(capacity: usize) -> Test {
         pool_of(1, capacity)
@@ -301,7 +317,7 @@ mod tests {
     #[tokio::test]
     async fn a_note_is_embedded_passage_by_passage_and_its_terms_merged_by_maximum() {
         let Test { pool, .. } = pool(8);
-        let note = pool.note("aa|b|aaaa").await.expect("an embedding");
+        let note = pool.note("aa|b|aaaa", ada()).await.expect("an embedding");
         let ranges: Vec<_> = note.passages.iter().map(|p| (p.start, p.end)).collect();
         assert_eq!(ranges, [(0, 2), (3, 4), (5, 9)]);
         let sparse = note.sparse.expect("terms");
@@ -311,7 +327,7 @@ mod tests {
     #[tokio::test]
     async fn idle_threads_join_in_the_work_on_one_note() {
         let Test { pool, lab, at_gate, release } = pool_of(2, 8);
-        let mut note = pin!(pool.note("gate|gate|b"));
+        let mut note = pin!(pool.note("gate|gate|b", ada()));
         assert!(enqueue(&mut note).is_pending());
         for _ in 0..2 {
             let patience = std::time::Duration::from_secs(60);
@@ -330,10 +346,10 @@ mod tests {
     #[tokio::test]
     async fn queries_overtake_notes_even_between_the_passages_of_one() {
         let Test { pool, lab, at_gate, release } = pool(8);
-        let mut long = pin!(pool.note("gate|rest"));
+        let mut long = pin!(pool.note("gate|rest", ada()));
         assert!(enqueue(&mut long).is_pending());
         at_gate.recv().expect("the note's first passage");
-        let mut other = pin!(pool.note("other"));
+        let mut other = pin!(pool.note("other", ada()));
         assert!(enqueue(&mut other).is_pending());
         let mut query = pin!(pool.query("query"));
         assert!(enqueue(&mut query).is_pending());
@@ -356,7 +372,7 @@ mod tests {
             Poll::Ready(Err(EmbedError::Overloaded))
         );
         assert_eq!(
-            enqueue(&mut pin!(pool.note("too much"))),
+            enqueue(&mut pin!(pool.note("too much", ada()))),
             Poll::Ready(Err(EmbedError::Overloaded))
         );
         release.send(()).expect("a waiting engine");
@@ -371,11 +387,11 @@ mod tests {
         at_gate.recv().expect("a busy thread");
         for text in ["left", "gone"] {
             assert!(enqueue(&mut pin!(pool.query(text))).is_pending());
-            assert!(enqueue(&mut pin!(pool.note(text))).is_pending());
+            assert!(enqueue(&mut pin!(pool.note(text, ada()))).is_pending());
         }
         release.send(()).expect("a waiting engine");
         busy.await.expect("an embedding");
-        pool.note("last").await.expect("an embedding");
+        pool.note("last", ada()).await.expect("an embedding");
         assert_eq!(lab.seen(), ["gate", "last"]);
     }
 
@@ -383,12 +399,12 @@ mod tests {
     async fn a_note_whose_requester_leaves_in_the_middle_is_not_finished() {
         let Test { pool, lab, at_gate, release } = pool(8);
         {
-            let mut long = pin!(pool.note("gate|rest"));
+            let mut long = pin!(pool.note("gate|rest", ada()));
             assert!(enqueue(&mut long).is_pending());
             at_gate.recv().expect("the note's first passage");
         }
         release.send(()).expect("a waiting engine");
-        pool.note("last").await.expect("an embedding");
+        pool.note("last", ada()).await.expect("an embedding");
         assert_eq!(lab.seen(), ["gate", "last"]);
     }
 
@@ -399,9 +415,9 @@ mod tests {
         assert_eq!(pool.query("panic").await, failed);
         pool.query("fine").await.expect("an embedding");
         assert_eq!(lab.built.load(Ordering::SeqCst), 2);
-        let note = pool.note("a|panic|b").await.expect_err("a panic");
+        let note = pool.note("a|panic|b", ada()).await.expect_err("a panic");
         assert_eq!(note, EmbedError::Failed("the model panicked: as asked".into()));
-        pool.note("a|b").await.expect("an embedding");
+        pool.note("a|b", ada()).await.expect("an embedding");
         assert_eq!(lab.built.load(Ordering::SeqCst), 3);
     }
 
@@ -430,7 +446,8 @@ mod tests {
             let pool = Arc::clone(&pool);
             requests.spawn(async move {
                 let text = number.to_string();
-                pool.query(&text).await.is_ok() && pool.note(&text).await.is_ok()
+                let owner = Owner::new(text.as_str(), "ada", Urgency::Single);
+                pool.query(&text).await.is_ok() && pool.note(&text, &owner).await.is_ok()
             });
         }
         assert!(requests.join_all().await.into_iter().all(|ok| ok));
@@ -455,5 +472,22 @@ mod tests {
         dropping.join().expect("all threads joined");
         assert!(busy.await.expect("an answer").is_ok());
         assert_eq!(lab.seen(), ["gate"]);
+    }
+
+    #[tokio::test]
+    async fn a_note_waits_for_one_step_of_a_batch_and_not_for_its_notes() {
+        let Test { pool, lab, at_gate, release } = pool(64);
+        let eve = Owner::new("acme", "eve", Urgency::Batch);
+        let mut first = pin!(pool.note("gate|rest", &eve));
+        assert!(enqueue(&mut first).is_pending());
+        at_gate.recv().expect("the batch's first passage");
+        let mut second = pin!(pool.note("more|and more", &eve));
+        assert!(enqueue(&mut second).is_pending());
+        let mut single = pin!(pool.note("short", ada()));
+        assert!(enqueue(&mut single).is_pending());
+        release.send(()).expect("a waiting engine");
+        let done = tokio::join!(first, second, single);
+        assert!(done.0.is_ok() && done.1.is_ok() && done.2.is_ok());
+        assert_eq!(lab.seen(), ["gate", "short", "rest", "more", "and more"]);
     }
 }

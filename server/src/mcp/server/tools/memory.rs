@@ -11,7 +11,8 @@ use crate::mcp::server::once::{self, Once};
 use crate::mcp::server::refusal::Refusal;
 use crate::mcp::server::truncation::{self, Cut, Truncation};
 use crate::mcp::server::turn::{Call, end};
-use crate::search::{Pipeline, Question};
+use crate::search::embedder::Urgency;
+use crate::search::{self, Pipeline, Question};
 use crate::store::ids::{MemoryId, SpaceId, UserId};
 use crate::store::memory::{self as store, NewMemory};
 use crate::store::search::Filter;
@@ -232,7 +233,8 @@ pub async fn add_memory(
         call.require_actor("writing a PRIVATE note needs the header X-Switchy-Actor-User-Id")?;
     }
     // before the transaction, as in the REST API: no connection is to wait for the model
-    let vectors = call.server.search.embed_note(&note.content).await?;
+    let owner = search::owner(&call.caller, Urgency::Single);
+    let vectors = call.server.search.embed_note(&note.content, &owner).await?;
     let mut first = match once::begin(call, claimed).await? {
         Once::Replay(result) => return Ok(result),
         Once::First(first) => first,
