@@ -3,8 +3,9 @@
 use crate::billing::plans::{Pool, Pools, TOPUP_PRICE};
 use crate::billing::{BillingOptions, SYNC_INTERVAL};
 use crate::mcp::guard::AllowedHosts;
-use crate::mcp::server::Quotas;
+use crate::mcp::server::Quotas as McpQuotas;
 use crate::search::cross_encoder::{DEADLINE_MS, LONGEST_DEADLINE_MS, SHORTEST_DEADLINE_MS};
+use crate::store::quotas::Quotas;
 use clap::{Args, ValueEnum};
 use secrecy::SecretString;
 use std::net::SocketAddr;
@@ -76,6 +77,49 @@ pub struct CrossEncoderConfig {
         default_value_t = DEADLINE_MS,
         value_parser = clap::value_parser!(u64).range(SHORTEST_DEADLINE_MS..=LONGEST_DEADLINE_MS))]
     pub cross_encoder_deadline_ms: u64,
+}
+
+/// What organizations may have.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Quotas")]
+pub struct QuotaConfig {
+    /// Spaces of one organization, archived ones as well; 0 means unlimited, here and below
+    #[arg(long, env = "SWITCHY_MAX_SPACES", value_name = "N", default_value_t = 1_000)]
+    pub max_spaces: u32,
+
+    /// Spaces that one MEMBER makes, archived ones as well
+    #[arg(long, env = "SWITCHY_MAX_MEMBER_SPACES", value_name = "N", default_value_t = 100)]
+    pub max_member_spaces: u32,
+
+    /// Sessions of one organization, archived ones as well
+    #[arg(long, env = "SWITCHY_MAX_SESSIONS", value_name = "N", default_value_t = 1_000_000)]
+    pub max_sessions: u32,
+
+    /// Notes of one organization
+    #[arg(long, env = "SWITCHY_MAX_NOTES", value_name = "N", default_value_t = 1_000_000)]
+    pub max_notes: u32,
+
+    /// Bytes of the notes and messages of one organization
+    #[arg(long, env = "SWITCHY_MAX_BYTES", value_name = "N", default_value_t = 10_000_000_000)]
+    pub max_bytes: u64,
+
+    /// Notes of one author that wait to be embedded; what would add to them is answered 429
+    #[arg(long, env = "SWITCHY_MAX_WAITING_NOTES", value_name = "N", default_value_t = 2_000)]
+    pub max_waiting_notes: u32,
+}
+
+impl QuotaConfig {
+    /// The same, as the store takes it.
+    pub fn quotas(&self) -> Quotas {
+        Quotas {
+            spaces: self.max_spaces,
+            member_spaces: self.max_member_spaces,
+            sessions: self.max_sessions,
+            notes: self.max_notes,
+            bytes: self.max_bytes,
+            waiting: self.max_waiting_notes,
+        }
+    }
 }
 
 /// Credits that plans bring each month.
@@ -277,7 +321,7 @@ pub struct Config {
         default_value = "",
         hide_default_value = true
     )]
-    pub mcp_quotas: Quotas,
+    pub mcp_quotas: McpQuotas,
     /// Oldest client that may save sessions: those that send a lower X-Client-Version are answered
     /// 426 [default: every client]
     #[arg(long, env = "SWITCHY_MIN_CLIENT_VERSION", value_name = "VERSION")]
@@ -325,6 +369,10 @@ pub struct Config {
     /// The cross-encoder
     #[command(flatten)]
     pub cross_encoder: CrossEncoderConfig,
+
+    /// What organizations may have
+    #[command(flatten)]
+    pub quotas: QuotaConfig,
 
     /// Mail
     #[command(flatten)]

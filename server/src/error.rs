@@ -15,6 +15,9 @@ pub const RETRY_AFTER_OVERLOAD: u32 = 2;
 /// The same when two requests stood in each other's way.
 pub const RETRY_AFTER_CONTENTION: u32 = 1;
 
+/// The same when the caller's own notes wait to be embedded: as many as were refused take a while.
+pub const RETRY_AFTER_BACKLOG: u32 = 30;
+
 /// Why a request was not carried out. Messages are for the caller; what only the operator may see
 /// is the `source` of [`Error::Internal`], which goes to the log.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +78,17 @@ pub enum Error {
         /// The same in seconds from now, at least 1.
         retry_after: u32,
     },
+    /// As many of the caller's notes wait for their vectors as may.
+    #[error("{message}")]
+    Backlogged {
+        /// How many wait.
+        message: Cow<'static, str>,
+        /// Seconds.
+        retry_after: u32,
+    },
+    /// The organization, or its member, has as much of something as it may have.
+    #[error("{0}")]
+    QuotaReached(Cow<'static, str>),
     /// Overloaded, shutting down, past the deadline, or the database is away.
     #[error("{message}")]
     Unavailable {
@@ -159,6 +173,9 @@ impl Error {
             | Error::MethodNotAllowed { .. }
             | Error::UpgradeRequired { .. }
             | Error::RateLimited { .. }
+            | Error::Backlogged { .. }
+            // somebody can give the organization more, or it deletes something
+            | Error::QuotaReached(_)
             | Error::Unavailable { .. }
             | Error::Upstream { .. }
             | Error::Internal(_) => false,
@@ -195,6 +212,20 @@ impl From<diesel::result::Error> for Error {
                 Error::unavailable(AWAY)
             }
             Diesel::DatabaseError(Kind::SerializationFailure, _) => contended(),
+            // triggers count: see the migration that makes quotas
+            Diesel::DatabaseError(Kind::CheckViolation, info)
+                if info.constraint_name() == Some("quota_waiting") =>
+            {
+                Error::Backlogged {
+                    message: info.message().to_owned().into(),
+                    retry_after: RETRY_AFTER_BACKLOG,
+                }
+            }
+            Diesel::DatabaseError(Kind::CheckViolation, info)
+                if info.constraint_name().is_some_and(|name| name.starts_with("quota_")) =>
+            {
+                Error::QuotaReached(info.message().to_owned().into())
+            }
             Diesel::DatabaseError(Kind::ReadOnlyTransaction, _) => {
                 Error::unavailable("the database takes no writes at the moment")
             }

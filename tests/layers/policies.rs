@@ -361,6 +361,14 @@ pub const PROBES: &[Probe] = &[
         "DELETE FROM memory_expansions WHERE memory_id = '{ntheirorg}'",
     ),
     probe(
+        "memory_backlog",
+        "own_name",
+        Owner,
+        "",
+        "INSERT INTO memory_backlog (memory_id, org_id, author_user_id)
+         VALUES ('{ntheirorg}', '{org}', '{uguest}')",
+    ),
+    probe(
         "billing_accounts",
         "caller",
         Owner,

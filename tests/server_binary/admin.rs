@@ -6,6 +6,7 @@ use crate::fixture::{Options, Server, embedders};
 use nix::sys::signal::Signal;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
+use switchy_server::store::quotas::{self, Quotas};
 
 /// What `--output json` prints, in this order.
 const KEYS: [&str; 6] = ["organizationId", "organizationSlug", "userId", "email", "role", "apiKey"];
@@ -280,4 +281,62 @@ async fn credits_are_given_and_spent_by_the_operator_once_for_a_reference() {
         let said = if is_usage { refused.usage() } else { refused.sentence() };
         assert!(!said.is_empty());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quotas_of_an_organization_are_shown_given_and_taken_back() {
+    let team = Team::new().await;
+    let ada = team.bootstrap();
+    let defaults =
+        Quotas { spaces: 10, member_spaces: 5, sessions: 20, notes: 30, bytes: 40, waiting: 50 };
+    quotas::set_defaults(&team.server.store, &defaults).await.expect("defaults");
+    let owner = caller(&team.server.url, text(&ada["apiKey"]));
+    owner.space("Team").await;
+    owner.note(json!({ "content": "abc", "visibility": "ORG" })).await;
+    let quota = |arguments: &[&str]| {
+        let all = [&["org", "quota", "--org", "acme-corp", "--output", "json"], arguments].concat();
+        let report = team.admin(&all).json();
+        assert_eq!(report["organizationId"], ada["organizationId"]);
+        let lines = report["quotas"].as_array().expect("a list").clone();
+        lines
+            .into_iter()
+            .map(|mut line| {
+                let mut take = |name: &str| line[name].take();
+                (text(&take("quota")).to_owned(), take("used"), take("most"), take("own"))
+            })
+            .collect::<Vec<_>>()
+    };
+    let line = |name: &str, used: i64, most: i64, own: bool| {
+        (name.to_owned(), json!(used), json!(most), json!(own))
+    };
+    let before = vec![
+        line("spaces", 1, 10, false),
+        line("member_spaces", 0, 5, false),
+        line("sessions", 0, 20, false),
+        line("notes", 1, 30, false),
+        line("bytes", 3, 40, false),
+        line("waiting", 0, 50, false),
+    ];
+    assert_eq!(quota(&[]), before);
+    let mut own = before.clone();
+    own[3] = line("notes", 1, 1, true);
+    own[4] = line("bytes", 3, 0, true);
+    assert_eq!(quota(&["--notes", "1", "--bytes", "0"]), own);
+    let note = json!({ "content": "x", "visibility": "ORG" });
+    owner.post("/memory", note).await.fails(409, "CONFLICT");
+    // what is not named stays
+    own[0] = line("spaces", 1, 1, true);
+    assert_eq!(quota(&["--spaces", "1"]), own);
+    let people = team.admin(&["org", "quota", "--org", "acme-corp"]).ok();
+    for said in
+        ["notes         1 of 1 (its own)", "bytes         3 of unlimited", "member-spaces 0 of"]
+    {
+        assert!(people.contains(said), "{people}");
+    }
+    assert_eq!(quota(&["--default"]), before);
+    let nobody = team.admin(&["org", "quota", "--org", "nobody"]);
+    assert!(!nobody.sentence().is_empty());
+    assert!(
+        !team.admin(&["org", "quota", "--org", "acme-corp", "--notes", "-1"]).usage().is_empty()
+    );
 }

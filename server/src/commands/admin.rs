@@ -1,6 +1,7 @@
 //! `admin`: what has to exist before anybody can call the API.
 
 mod credits;
+mod quota;
 
 use super::{Failed, Output, progress, say};
 use crate::auth::{ALL_REST, KeySecret, OrgRole, Scope, Scopes};
@@ -28,9 +29,18 @@ pub(super) enum Admin {
     /// API keys
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Organizations
+    #[command(subcommand)]
+    Org(OrgCommand),
     /// Credits of an organization
     #[command(subcommand)]
     Credits(credits::Credits),
+}
+
+#[derive(Subcommand)]
+pub(super) enum OrgCommand {
+    /// Show what an organization has of what it may have, and change what it may have
+    Quota(quota::Quota),
 }
 
 #[derive(Subcommand)]
@@ -241,6 +251,7 @@ pub(super) async fn run(command: Admin) -> std::result::Result<(), Failed> {
         Admin::Key(KeyCommand::Create(c)) => {
             make(&c.common, async |store, key| key_create(store, key, &c).await).await
         }
+        Admin::Org(OrgCommand::Quota(command)) => quota::run(command).await,
         Admin::Credits(command) => credits::run(command).await,
     }
 }

@@ -15,7 +15,7 @@ use crate::search::cross_encoder::CrossEncoding;
 use crate::search::embedder::Embedder;
 use crate::server::{self, AppParts, Running, ServerConfig, reachable};
 use crate::store::vault::Vault;
-use crate::store::{Store, accounts};
+use crate::store::{Store, accounts, quotas};
 use slog::{Logger, info, warn};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -76,6 +76,7 @@ async fn serve(
         let (store, versions) = database.store(pool, Clock::Database).await?;
         info!(log, "database"; "postgres" => versions.postgres, "pgvector" => versions.pgvector,
             "embedded" => database.is_embedded());
+        quotas::set_defaults(&store, &config.quotas.quotas()).await?;
         let secret = host::key_secret(&store, &config.storage).await?;
         let cross_encoding = cross_encoding(config, log).await?;
         let embedder = host::embedder(&config.storage, &config.model, progress()).await?;

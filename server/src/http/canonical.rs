@@ -109,7 +109,10 @@ fn classify(error: &Error) -> (StatusCode, CanonicalErrorType) {
         Error::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, Kind::MethodNotAllowed),
         Error::Conflict { .. } => (StatusCode::CONFLICT, Kind::AlreadyExists),
         Error::UpgradeRequired { .. } => (StatusCode::UPGRADE_REQUIRED, Kind::UpgradeRequired),
-        Error::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, Kind::RateLimited),
+        // in this dialect a 409 says that the session exists, which a client takes for good news
+        Error::RateLimited { .. } | Error::Backlogged { .. } | Error::QuotaReached(_) => {
+            (StatusCode::TOO_MANY_REQUESTS, Kind::RateLimited)
+        }
         Error::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, Kind::ServiceUnavailable),
         Error::Upstream { timed_out: false, .. } => (StatusCode::BAD_GATEWAY, Kind::BadGateway),
         Error::Upstream { timed_out: true, .. } => {

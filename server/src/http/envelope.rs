@@ -233,8 +233,12 @@ fn classify(error: &Error) -> (StatusCode, ErrorCode) {
         Error::Forbidden(_) => (StatusCode::FORBIDDEN, ErrorCode::Forbidden),
         Error::NotFound(_) => (StatusCode::NOT_FOUND, ErrorCode::NotFound),
         Error::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::NotFound),
-        Error::Conflict { .. } => (StatusCode::CONFLICT, ErrorCode::Conflict),
-        Error::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimit),
+        Error::Conflict { .. } | Error::QuotaReached(_) => {
+            (StatusCode::CONFLICT, ErrorCode::Conflict)
+        }
+        Error::RateLimited { .. } | Error::Backlogged { .. } => {
+            (StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimit)
+        }
         Error::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::InternalError),
         Error::Upstream { .. } | Error::Internal(_) => {
             (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::InternalError)
@@ -270,6 +274,9 @@ impl ErrorEnvelope {
                 retry_after: Some(*retry_after),
                 ..Default::default()
             },
+            Error::Backlogged { retry_after, .. } => {
+                ErrorDetails { retry_after: Some(*retry_after), ..Default::default() }
+            }
             _ => ErrorDetails::default(),
         };
         ErrorEnvelope {
@@ -307,6 +314,7 @@ pub(super) fn headers_of(error: &Error) -> HeaderMap {
     let mut headers = HeaderMap::new();
     match error {
         Error::RateLimited { retry_after, .. }
+        | Error::Backlogged { retry_after, .. }
         | Error::Unavailable { retry_after, .. }
         | Error::Conflict { retry_after: Some(retry_after), .. } => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after));

@@ -74,8 +74,12 @@ impl Fault {
             Error::Forbidden(_) => (S::NOT_FOUND, SERVER_ERROR, C::Forbidden),
             Error::NotFound(_) => (S::NOT_FOUND, SERVER_ERROR, C::NotFound),
             Error::MethodNotAllowed { .. } => (S::METHOD_NOT_ALLOWED, SERVER_ERROR, C::NotFound),
-            Error::Conflict { .. } => (S::CONFLICT, SERVER_ERROR, C::Conflict),
-            Error::RateLimited { .. } => (S::TOO_MANY_REQUESTS, SERVER_ERROR, C::RateLimit),
+            Error::Conflict { .. } | Error::QuotaReached(_) => {
+                (S::CONFLICT, SERVER_ERROR, C::Conflict)
+            }
+            Error::RateLimited { .. } | Error::Backlogged { .. } => {
+                (S::TOO_MANY_REQUESTS, SERVER_ERROR, C::RateLimit)
+            }
             Error::Unavailable { .. } => (S::SERVICE_UNAVAILABLE, SERVER_ERROR, C::InternalError),
             Error::Upstream { .. } | Error::Internal(_) => {
                 (S::INTERNAL_SERVER_ERROR, INTERNAL_ERROR, C::InternalError)
@@ -92,6 +96,7 @@ impl Fault {
                 data["kind"] = json!("minute");
             }
             Error::Unavailable { retry_after, .. }
+            | Error::Backlogged { retry_after, .. }
             | Error::Conflict { retry_after: Some(retry_after), .. } => {
                 data["retryAfterMs"] = json!(u64::from(*retry_after) * 1_000);
             }

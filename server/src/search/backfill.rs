@@ -8,7 +8,7 @@ use super::{
 };
 use crate::store::Store;
 use crate::store::ids::MemoryId;
-use crate::store::memory::{self, Embedded};
+use crate::store::memory::{self, Embedded, Unembedded};
 use crate::store::models::{self, Hopeless, Models};
 use slog::Logger;
 use std::sync::Arc;
@@ -73,20 +73,28 @@ async fn round(
     };
     let mut after: Option<MemoryId> = None;
     loop {
-        let notes = models::lacking(store, &own, after.as_ref(), hopeless, BATCH)
-            .await
-            .map_err(|_| Interrupted::Later)?;
-        let Some(last) = notes.last() else {
-            // notes come in no order of their ids: once more from the start, if there were any
-            match after.take() {
-                Some(_) => continue,
-                None => return Ok(()),
+        // what somebody wrote comes before what a change of the model has left
+        let mut notes = models::waiting(store, BATCH).await.map_err(|_| Interrupted::Later)?;
+        if notes.is_empty() {
+            notes = models::lacking(store, &own, after.as_ref(), hopeless, BATCH)
+                .await
+                .map_err(|_| Interrupted::Later)?;
+            match (notes.last(), &after) {
+                (Some(last), _) => after = Some(last.id.clone()),
+                // notes come in no order of their ids: once more from the start, if there were any
+                (None, Some(_)) => after = None,
+                (None, None) => {
+                    models::keeps_up(store).await.map_err(|_| Interrupted::Later)?;
+                    return Ok(());
+                }
             }
-        };
-        after = Some(last.id.clone());
+        }
+        let any = !notes.is_empty();
         for note in notes {
             match embedder.embed_note(&note.content, &Owner::background()).await {
-                Ok(embedding) if !own.is_complete(&embedding) => hopeless.push(note),
+                Ok(embedding) if !own.is_complete(&embedding) => {
+                    give_up(store, note, hopeless).await?;
+                }
                 Ok(embedding) => {
                     let embedded = Embedded {
                         note: &embedding,
@@ -98,12 +106,25 @@ async fn round(
                 Err(EmbedError::Failed(error)) => {
                     slog::warn!(log, "a note cannot be embedded";
                         "memory_id" => %note.id, "error" => error);
-                    hopeless.push(note);
+                    give_up(store, note, hopeless).await?;
                 }
                 Err(EmbedError::Overloaded | EmbedError::Unavailable(_)) => {
                     return Err(Interrupted::Later);
                 }
             }
         }
+        if any {
+            models::keeps_up(store).await.map_err(|_| Interrupted::Later)?;
+        }
     }
+}
+
+async fn give_up(
+    store: &Store,
+    note: Unembedded,
+    hopeless: &mut Hopeless,
+) -> Result<(), Interrupted> {
+    models::give_up(store, &note.id).await.map_err(|_| Interrupted::Later)?;
+    hopeless.push(note);
+    Ok(())
 }

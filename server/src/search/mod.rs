@@ -18,6 +18,7 @@ mod pipeline;
 pub mod reembed;
 mod renewed;
 pub mod statistics;
+mod waiting;
 
 pub use backfill::Backfill;
 pub use finish::Ranked;
@@ -42,6 +43,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Instant;
 use tokio::time::timeout_at;
+use waiting::Refused;
 
 /// Candidates of each arm (words, vectors) that are ranked together. Who asks for more hits gets the
 /// next ones after these, so that the limit changes no order.
@@ -98,6 +100,7 @@ pub struct Search {
     queries: Arc<QueryCache>,
     cross: Option<CrossEncoding>,
     backfill: Backfill,
+    refused: Arc<Refused>,
     /// Whether the database was searched with this server's model when somebody looked last.
     is_active: Arc<AtomicBool>,
     /// Whether its notes are expanded by this server's model, as far as is known.
@@ -142,7 +145,18 @@ impl Search {
         let exact_below = Arc::new(AtomicI64::new(EXACT_BELOW));
         let backfill = Backfill::default();
         let expands = Arc::new(AtomicBool::new(true));
-        Search { embedder, queries, cross: None, backfill, is_active, expands, exact_below, log }
+        let refused = Arc::default();
+        Search {
+            embedder,
+            queries,
+            cross: None,
+            backfill,
+            refused,
+            is_active,
+            expands,
+            exact_below,
+            log,
+        }
     }
 
     /// The same, the best notes put in order by this cross-encoder, if there is one.
@@ -217,6 +231,16 @@ impl Search {
     /// What catches up with notes that were written without vectors.
     pub fn backfill(&self) -> &Backfill {
         &self.backfill
+    }
+
+    /// 429 for whoever was told a moment ago that too many of their notes wait to be embedded.
+    pub fn check_backlog(&self, caller: &Caller) -> Result<()> {
+        self.refused.check(caller)
+    }
+
+    /// Remembers for [`Search::check_backlog`] that the caller is told so now.
+    pub fn note_backlog(&self, caller: &Caller, error: &Error) {
+        self.refused.note(caller, error);
     }
 
     /// A note's vectors, when it is its owner's turn; `None` when there is no model, and the note is

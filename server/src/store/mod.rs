@@ -24,6 +24,7 @@ pub mod messages;
 pub mod migrations;
 pub mod models;
 mod position;
+pub mod quotas;
 pub mod reactions;
 pub mod requirements;
 pub mod saved_sessions;

@@ -159,6 +159,52 @@ pub async fn lacking(
     Ok(rows)
 }
 
+/// Up to `limit` notes that were written without vectors and wait for them. Organizations take turns,
+/// and authors within each: whoever has many waiting keeps nobody else waiting, on whatever server
+/// each was written. The oldest of an author come first.
+pub async fn waiting(store: &Store, limit: i32) -> Result<Vec<Unembedded>> {
+    let mut tx = store.begin_system().await?;
+    let rows = diesel::sql_query(
+        "SELECT m.id, m.content, m.updated_at
+         FROM (
+             SELECT o.memory_id, o.org_id, row_number() OVER (
+                     PARTITION BY o.org_id ORDER BY o.turn, o.author_user_id) AS turn
+             FROM (
+                 SELECT b.memory_id, b.org_id, b.author_user_id, row_number() OVER (
+                         PARTITION BY b.org_id, b.author_user_id ORDER BY b.since, b.memory_id)
+                     AS turn
+                 FROM memory_backlog b
+             ) o
+             WHERE o.turn <= $1
+         ) w JOIN memories m ON m.id = w.memory_id
+         ORDER BY w.turn, w.org_id LIMIT $1",
+    )
+    .bind::<Integer, _>(limit)
+    .load(tx.connection())
+    .await?;
+    tx.commit().await?;
+    Ok(rows)
+}
+
+/// A note waits no longer: no model can embed it as it is.
+pub async fn give_up(store: &Store, note: &MemoryId) -> Result<()> {
+    let mut tx = store.begin_system().await?;
+    diesel::sql_query("DELETE FROM memory_backlog WHERE memory_id = $1")
+        .bind::<Text, _>(note)
+        .execute(tx.connection())
+        .await?;
+    tx.commit().await
+}
+
+/// A server embeds what waits for the active model, or has nothing to embed.
+pub async fn keeps_up(store: &Store) -> Result<()> {
+    let mut tx = store.begin_system().await?;
+    diesel::sql_query("UPDATE search_models SET embedding_at = clock_timestamp()")
+        .execute(tx.connection())
+        .await?;
+    tx.commit().await
+}
+
 /// Removes up to `limit` vectors of models that are not searched with; returns how many.
 pub async fn remove_others(store: &Store, limit: i64) -> Result<usize> {
     let mut tx = store.begin_system().await?;

@@ -55,7 +55,8 @@ struct MemoryBatchData {
 ///
 /// All or nothing, and counted as one write. Violations tell which note they are about:
 /// `["memories", 3, "content"]`. Each note is as in `POST /memory`. When there are too many long
-/// ones to embed them all in time, some are found by their words alone for a while.
+/// ones to embed them all in time, some are found by their words alone for a while; 429 when too
+/// many of the caller's notes wait to be embedded.
 #[endpoint { method = POST, path = "/api/memory/batch", tags = ["Memory"], operation_id = "memory_batch" }]
 pub(in crate::api) async fn memory_batch(
     ctx: Ctx,
@@ -66,6 +67,7 @@ pub(in crate::api) async fn memory_batch(
     let mut body = call.body(body).await;
     // before the transaction, as with a single note
     let search = &call.app().search;
+    search.check_backlog(call.caller())?;
     let vectors = match body.peek() {
         Some(batch) => {
             let contents = batch.memories.iter().map(|new| new.content.as_str()).collect();
@@ -89,6 +91,9 @@ pub(in crate::api) async fn memory_batch(
         Recorded::envelope::<Created<MemoryBatchData>>(MemoryBatchData { memories }, None)
     }
     .await;
+    if let Err(error) = &outcome {
+        search.note_backlog(call.caller(), error);
+    }
     let answer = first.finish(outcome).await?;
     if vectors.iter().any(Option::is_none) {
         search.backfill().wake();

@@ -35,6 +35,8 @@ pub async fn embed(store: &Store, note: &Unembedded, embedded: &Embedded<'_>) ->
                  p.starts_at, p.ends_at, p.vector::halfvec
              FROM note n, unnest($4, $5, $6, $7) AS p(number, starts_at, ends_at, vector)
              ON CONFLICT DO NOTHING
+         ), served AS (
+             DELETE FROM memory_backlog b USING note n WHERE b.memory_id = n.id
          )
          INSERT INTO memory_expansions (memory_id, org_id, model_id, terms)
          SELECT n.id, n.org_id, $8, $9 FROM note n WHERE $8 IS NOT NULL AND $9 IS NOT NULL

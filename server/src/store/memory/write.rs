@@ -91,7 +91,7 @@ async fn require_writer(tx: &mut Tx, space: &SpaceId) -> Result<()> {
 
 /// Writes a note and what it is found by. Without `embedded`, or with vectors of models that the
 /// database is not searched with, it is found by its words alone, until [`embed`](super::embed)
-/// catches up.
+/// catches up: it waits for that in the backlog, which has room for so many of an author's notes.
 pub async fn create(
     tx: &mut Tx,
     new: &NewMemory,
@@ -159,6 +159,11 @@ pub async fn create_all(
              SELECT n.id, $1, $16, e.terms
              FROM unnest($17, $18) AS e(place, terms) JOIN input n ON n.place = e.place
              WHERE is_active_sparse_model($16)
+         ), waiting AS (
+             INSERT INTO memory_backlog (memory_id, org_id, author_user_id)
+             SELECT n.id, $1, $2 FROM input n
+             WHERE (n.place <> ALL ($11) OR NOT is_active_model($10))
+                 AND EXISTS (SELECT FROM search_models)
          )
          SELECT array_agg(created_at ORDER BY created_at) AS created_at FROM notes",
     )
@@ -292,7 +297,7 @@ pub async fn update(
              UPDATE memories SET visibility = $4, space_id = $5, content = $6, tags = $7,
                  source_url = $8, updated_at = coalesce($10, clock_timestamp())
              WHERE id = $1 AND org_id = $2 AND author_user_id = $3
-             RETURNING updated_at
+             RETURNING id, updated_at
          ), embeddings AS (
              INSERT INTO memory_embeddings (memory_id, model_id, passage, org_id, space_id,
                  author_user_id, visibility, starts_at, ends_at, embedding)
@@ -303,6 +308,12 @@ pub async fn update(
              INSERT INTO memory_expansions (memory_id, org_id, model_id, terms)
              SELECT $1, $2, $16, e.terms FROM unnest($17) AS e(terms)
              WHERE (SELECT count(*) FROM forgotten) >= 0 AND is_active_sparse_model($16)
+         ), waiting AS (
+             INSERT INTO memory_backlog (memory_id, org_id, author_user_id)
+             SELECT n.id, $2, $3 FROM note n
+             WHERE $9 AND (cardinality($12) = 0 OR NOT is_active_model($11))
+                 AND EXISTS (SELECT FROM search_models)
+             ON CONFLICT DO NOTHING
          )
          SELECT updated_at FROM note",
     )
