@@ -9,7 +9,7 @@ use crate::http::gateway::{Gateway, GatewayConfig};
 use crate::mail::{Mailer, Postman};
 use crate::mcp;
 use crate::search::{Search, statistics};
-use crate::store::{Store, events as stored_events, idempotency, invitations};
+use crate::store::{Store, events as stored_events, idempotency, invitations, quotas};
 use slog::Logger;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -22,6 +22,15 @@ use tokio_rustls::TlsAcceptor;
 
 /// How often expired idempotency keys and idle limits are removed.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// How often the log tells who fills the backlog and the quotas.
+const FILLING_INTERVAL: Duration = Duration::from_secs(600);
+
+/// From how many waiting notes on the log tells of them: fewer are embedded in a moment.
+const BACKLOG_TOLD_FROM: i64 = 100;
+
+/// Most authors and quotas that the log tells of at a time.
+const MOST_TOLD: i64 = 10;
 
 /// How to serve.
 #[derive(Clone, Debug)]
@@ -119,6 +128,7 @@ fn tasks(app: App, log: &Logger) -> Vec<JoinHandle<()>> {
             log.clone(),
         )),
         tokio::spawn(expire(app.store.clone(), log.clone())),
+        tokio::spawn(tell_who_fills(app.store.clone(), log.clone())),
         tokio::spawn(statistics::keep(app.store.clone(), app.search.clone(), log.clone())),
         tokio::spawn(events::listen(app.store.clone(), Arc::clone(&app.events), log.clone())),
         tokio::spawn(app.billing.clone().run(app.store.clone())),
@@ -177,6 +187,32 @@ async fn expire(store: Store, log: Logger) {
             slog::warn!(log, "old events could not be removed"; "error" => error.chain());
         }
         tokio::time::sleep(EXPIRY_INTERVAL).await;
+    }
+}
+
+/// Tells the operator who fills the backlog and the quotas, by their ids.
+async fn tell_who_fills(store: Store, log: Logger) {
+    loop {
+        let told = async {
+            for waiting in quotas::backlog(&store, MOST_TOLD).await? {
+                if waiting.of >= BACKLOG_TOLD_FROM {
+                    slog::warn!(log, "notes wait to be embedded"; "organization" => waiting.slug,
+                        "author" => waiting.author_user_id, "notes" => waiting.notes,
+                        "oldest_s" => waiting.seconds, "of" => waiting.of);
+                }
+            }
+            for used in quotas::nearly_reached(&store, MOST_TOLD).await? {
+                slog::warn!(log, "an organization has nearly reached a quota: `switchy-server admin \
+                    org quota` shows and changes it"; "organization" => used.slug,
+                    "quota" => used.quota, "used" => used.used, "most" => used.most);
+            }
+            Ok::<(), crate::error::Error>(())
+        };
+        if let Err(error) = told.await {
+            slog::warn!(log, "it could not be told who fills the backlog and the quotas";
+                "error" => error.chain());
+        }
+        tokio::time::sleep(FILLING_INTERVAL).await;
     }
 }
 

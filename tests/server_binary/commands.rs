@@ -45,7 +45,8 @@ fn doctor_finds_a_schema_that_is_missing_and_then_everything_well() {
 
     Ended::of(&mut home.server(["migrate"])).ok();
     let report = doctor(&["--output", "json"]).json();
-    let parts = ["folders", "postgres", "versions", "schema", "model", "embedding"];
+    let parts =
+        ["folders", "postgres", "versions", "schema", "backlog", "quotas", "model", "embedding"];
     assert_eq!(findings(&report), parts.map(|part| (part, true)), "{report}");
     let said = doctor(&[]).ok();
     for (line, part) in said.lines().zip(parts) {

@@ -1,10 +1,13 @@
 //! `doctor`: every part, one after the other, and what is wrong with it.
 
 use super::{Failed, Output, progress, say};
+use crate::clock::Clock;
 use crate::config::{CrossEncoderConfig, ModelConfig, StorageConfig};
-use crate::host::{self, Access, Database};
+use crate::error::Error;
+use crate::host::{self, Access, Database, PoolConfig};
 use crate::runtime::Layout;
-use crate::store::{migrations, requirements};
+use crate::store::quotas::{self, NEARLY, Use, Waiting};
+use crate::store::{Store, StoreConfig, migrations, requirements};
 use clap::Args;
 use serde::Serialize;
 
@@ -51,6 +54,56 @@ impl Report {
     }
 }
 
+/// Most authors and quotas that are told of.
+const MOST_TOLD: i64 = 10;
+
+/// Whose notes wait to be embedded, and which quotas are nearly reached.
+async fn who_fills(database: &Database) -> Result<(Vec<Waiting>, Vec<Use>), String> {
+    let pool = PoolConfig::for_command();
+    let store = Store::connect(&StoreConfig {
+        url: database.url.clone(),
+        pool_size: pool.size,
+        checkout_timeout: pool.timeout,
+        statement_timeout: pool.statement_timeout,
+        clock: Clock::Database,
+    })
+    .await
+    .map_err(|error| error.to_string())?;
+    let said = |error: Error| error.chain();
+    let waiting = quotas::backlog(&store, MOST_TOLD).await.map_err(said)?;
+    Ok((waiting, quotas::nearly_reached(&store, MOST_TOLD).await.map_err(said)?))
+}
+
+fn backlog(waiting: &[Waiting]) -> String {
+    let Some(all) = waiting.first().map(|first| first.of) else {
+        return "no note waits to be embedded".into();
+    };
+    let authors: Vec<_> = waiting
+        .iter()
+        .map(|w| format!("{} by {} of {}", w.notes, w.author_user_id, w.slug))
+        .collect();
+    let oldest = waiting.iter().map(|w| w.seconds).max().unwrap_or_default();
+    format!(
+        "{all} notes wait to be embedded, the oldest of these for {oldest} s: {}",
+        authors.join(", ")
+    )
+}
+
+/// Which quotas are nearly reached; an error when one is reached.
+fn judged(uses: Vec<Use>) -> Result<String, String> {
+    let told: Vec<_> = uses
+        .iter()
+        .map(|u| format!("{}: {} of {} {}", u.slug, u.used, u.most.unwrap_or_default(), u.quota))
+        .collect();
+    match told.join(", ") {
+        none if none.is_empty() => Ok(format!("no organization uses {NEARLY} % of one")),
+        some if uses.iter().any(Use::is_reached) => Err(format!(
+            "{some}; `switchy-server admin org quota --org SLUG` shows and changes them"
+        )),
+        some => Ok(some),
+    }
+}
+
 pub(super) async fn run(doctor: Doctor) -> Result<(), Failed> {
     let mut report = Report::default();
     let folders =
@@ -68,7 +121,7 @@ pub(super) async fn run(doctor: Doctor) -> Result<(), Failed> {
             format!("PostgreSQL {}, pgvector {}", v.postgres, v.pgvector)
         });
         let state = migrations::state(&database.url).await;
-        report.add(
+        let schema = report.add(
             "schema",
             state.map_err(|e| e.to_string()).and_then(|state| match state {
                 migrations::State::Current => Ok(()),
@@ -79,6 +132,15 @@ pub(super) async fn run(doctor: Doctor) -> Result<(), Failed> {
             }),
             |()| "up to date".into(),
         );
+        if schema.is_some() {
+            let who = who_fills(&database).await;
+            let (waiting, uses) = match who {
+                Ok((waiting, uses)) => (Ok(waiting), Ok(uses)),
+                Err(error) => (Err(error.clone()), Err(error)),
+            };
+            report.add("backlog", waiting, |waiting| backlog(waiting));
+            report.add("quotas", uses.and_then(judged), String::clone);
+        }
         report.add("stop", database.stop().await, |()| "done".into());
         report.findings.retain(|f| f.part != "stop" || !f.ok);
     }
