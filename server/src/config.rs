@@ -79,7 +79,7 @@ pub struct CrossEncoderConfig {
     pub cross_encoder_deadline_ms: u64,
 }
 
-/// What organizations may have.
+/// The quotas of organizations.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Quotas")]
 pub struct QuotaConfig {
@@ -370,7 +370,7 @@ pub struct Config {
     #[command(flatten)]
     pub cross_encoder: CrossEncoderConfig,
 
-    /// What organizations may have
+    /// Quotas of organizations
     #[command(flatten)]
     pub quotas: QuotaConfig,
 

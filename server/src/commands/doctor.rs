@@ -57,7 +57,7 @@ impl Report {
 /// Most authors and quotas that are told of.
 const MOST_TOLD: i64 = 10;
 
-/// Whose notes wait to be embedded, and which quotas are nearly reached.
+/// The authors whose notes wait to be embedded, and the quotas that are nearly reached.
 async fn who_fills(database: &Database) -> Result<(Vec<Waiting>, Vec<Use>), String> {
     let pool = PoolConfig::for_command();
     let store = Store::connect(&StoreConfig {
@@ -89,7 +89,7 @@ fn backlog(waiting: &[Waiting]) -> String {
     )
 }
 
-/// Which quotas are nearly reached; an error when one is reached.
+/// The quotas that are nearly reached; an error when one is reached.
 fn judged(uses: Vec<Use>) -> Result<String, String> {
     let told: Vec<_> = uses
         .iter()

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What they were told, until they may come back: what they send before that is refused before it is
+/// Their refusals, until they may come back: whatever they send before that is refused before it is
 /// embedded. The database alone says no at first, and knows of every server; this spares it, and the
 /// model, what would come to nothing.
 #[derive(Default)]
@@ -19,7 +19,7 @@ impl Refused {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the caller was told, if it still holds.
+    /// Refuses the caller as before, while that holds.
     pub fn check(&self, caller: &Caller) -> Result<(), Error> {
         let key = (caller.org_id.clone(), caller.user_id.clone());
         let now = Instant::now();
@@ -33,7 +33,7 @@ impl Refused {
         }
     }
 
-    /// Remembers what the caller is told.
+    /// Remembers how the caller is refused.
     pub fn note(&self, caller: &Caller, error: &Error) {
         let Error::Backlogged { message, retry_after } = error else { return };
         let now = Instant::now();

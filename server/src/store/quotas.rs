@@ -11,7 +11,7 @@ use diesel_async::RunQueryDsl;
 /// From which part of a quota on, in percent, an operator is told.
 pub const NEARLY: i64 = 80;
 
-/// What each organization may have; 0 is unlimited.
+/// The quotas of each organization; 0 is unlimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quotas {
     /// Spaces, archived ones as well.
@@ -56,7 +56,7 @@ pub async fn set_defaults(store: &Store, quotas: &Quotas) -> Result<()> {
     tx.commit().await
 }
 
-/// What an operator gives one organization; `None` stays as it is.
+/// Quotas that an operator gives one organization; `None` stays as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "as in `Quotas`")]
 pub struct Change {
@@ -106,7 +106,7 @@ pub struct Use {
     /// The organization's slug.
     #[diesel(sql_type = Text)]
     pub slug: String,
-    /// Which quota.
+    /// The quota's name.
     #[diesel(sql_type = Text)]
     pub quota: String,
     /// How much of it is used; of a quota by member or author, by whoever has most.
@@ -115,7 +115,7 @@ pub struct Use {
     /// How much there may be; 0 is unlimited, `None` when no server has told its settings yet.
     #[diesel(sql_type = Nullable<BigInt>)]
     pub most: Option<i64>,
-    /// What the operator has given this organization; `None`: it has the default.
+    /// The number that the operator has given this organization; `None`: it has the default.
     #[diesel(sql_type = Nullable<BigInt>)]
     pub own: Option<i64>,
 }
@@ -201,7 +201,7 @@ pub struct Waiting {
     pub of: i64,
 }
 
-/// Whose notes wait for their vectors: those who have most, at most `limit`.
+/// The authors whose notes wait for their vectors: those who have most, at most `limit`.
 pub async fn backlog(store: &Store, limit: i64) -> Result<Vec<Waiting>> {
     let mut tx = store.begin_system().await?;
     let waiting = diesel::sql_query(

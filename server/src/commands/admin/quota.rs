@@ -9,7 +9,7 @@ use crate::store::{Store, accounts};
 use clap::Args;
 use serde::Serialize;
 
-/// What a change may name.
+/// The numbers that a change may name.
 const RANGE: std::ops::RangeInclusive<i64> = 0..=1_000_000_000_000_000;
 
 /// Show or change quotas.

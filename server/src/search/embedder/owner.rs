@@ -14,7 +14,7 @@ pub enum Urgency {
 /// How many urgencies there are.
 pub(super) const URGENCIES: usize = 3;
 
-/// Whose turn it is. Groups take turns, and members within their group; what the keys mean is
+/// The one who takes a turn. Groups take turns, and members within their group; what the keys mean is
 /// nothing to the embedder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {

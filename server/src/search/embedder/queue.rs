@@ -32,7 +32,7 @@ pub(super) trait Request {
 
 /// A request that takes turns with those of other owners.
 pub(super) trait Owned: Request {
-    /// Whose it is, and how soon it is wanted.
+    /// The one who takes the turn, and how soon the work is wanted.
     fn owner(&self) -> &Owner;
 }
 
@@ -42,7 +42,7 @@ pub(super) enum Task<Q, N> {
     Note(N),
 }
 
-/// What the queue knows of one thread that takes from it.
+/// One thread that takes from the queue, as the queue knows it.
 #[derive(Default)]
 pub(super) struct Worker {
     /// It works on a note that is not urgent.
@@ -142,7 +142,7 @@ impl<Q: Request, N: Owned> Queue<Q, N> {
     }
 
     /// Waits for the next request that someone still waits for; `None` when the queue is closed.
-    /// What the worker got before is done.
+    /// The worker has done the one before.
     pub(super) fn next(&self, worker: &mut Worker) -> Option<Task<Q, N>> {
         let mut state = self.lock();
         if std::mem::take(&mut worker.patient) {
@@ -304,8 +304,8 @@ impl<T: Default> Turns<T> {
         &mut self.0[at].1
     }
 
-    /// What `take` finds with the first one that has something. `take` tells as well whether that
-    /// one has nothing left: it goes, and whoever has goes behind the others.
+    /// The first thing that `take` finds, asking one after the other. `take` tells as well whether
+    /// that one has nothing left: then it goes, and otherwise goes behind the others.
     fn next<R>(&mut self, mut take: impl FnMut(&mut T) -> (Option<R>, bool)) -> Option<R> {
         while let Some((key, mut first)) = self.0.pop_front() {
             let (taken, is_empty) = take(&mut first);
