@@ -237,6 +237,12 @@ fn rest(all: &mut Vec<Case>) {
             at(format!("/mcp/servers/{}/test-connection", s.id("mcp")))
         }),
     ]);
+    let delegation = |s: &Stage, kind: &str| at(format!("/me/delegations/{}", s.id(kind)));
+    all.push(case("delegation_list", "", |_| at("/me/delegations")));
+    for (target, kind) in [("a key that acts", "kacts"), ("a key that does not", "ktheirs")] {
+        all.push(case("delegation_allow", target, move |s| delegation(s, kind)));
+        all.push(case("delegation_end", target, move |s| delegation(s, kind)));
+    }
     for (target, kind) in [("own", "kown"), ("another's", "ktheirs")] {
         let key = move |s: &Stage| format!("/keys/{}", s.id(kind));
         all.push(case("key_revoke", target, move |s| at(key(s))));

@@ -49,7 +49,8 @@ const HARMLESS: [&str; 13] = [
 ];
 
 /// Answers of which it matters what is in them.
-const LISTS: [&str; 17] = [
+const LISTS: [&str; 18] = [
+    "delegation_list",
     "message_search",
     "space_list",
     "space_member_list",
@@ -270,7 +271,12 @@ fn needed(case: &Case) -> Vec<&'static str> {
         .find(|(id, _)| *id == case.operation)
         .unwrap_or_else(|| panic!("{} is not in SCOPES", case.operation));
     let agent = case.target.ends_with("as an agent").then_some(Scope::MessagesAgent);
-    scope.iter().copied().chain(agent).map(Scope::as_str).collect()
+    // whoever opens something to a key must reach it
+    let opened = match case.operation {
+        "delegation_allow" => &switchy_server::store::delegations::OPENED[..],
+        _ => &[],
+    };
+    opened.iter().chain(scope).copied().chain(agent).map(Scope::as_str).collect()
 }
 
 struct Told {
@@ -354,7 +360,8 @@ pub fn golden() -> Vec<Line> {
 }
 
 /// Lists that name nothing: whoever has a key may ask, and is told of what is his.
-const OF_ONES_OWN: [&str; 19] = [
+const OF_ONES_OWN: [&str; 20] = [
+    "delegation_list",
     "me",
     "space_list",
     "space_create",

@@ -62,6 +62,8 @@ impl Stage {
         for (name, kind) in [
             ("own-key", "kown"),
             ("their-key", "ktheirs"),
+            ("acting-key", "kacts"),
+            ("guests-acting-key", "kguests"),
             ("invitation", "invitation"),
             ("mcp-server", "mcp"),
             ("guest", "uguest"),

@@ -73,7 +73,14 @@ BEGIN
 
     INSERT INTO api_keys (id, org_id, user_id, name, prefix, digest, scopes) VALUES
         (an_id('kown', n), p_org, p_caller, 'spare', 'x', sha256(('own' || n)::bytea), '{}'),
-        (an_id('ktheirs', n), p_org, p_host, 'spare', 'x', sha256(('theirs' || n)::bytea), '{}');
+        (an_id('ktheirs', n), p_org, p_host, 'spare', 'x', sha256(('theirs' || n)::bytea), '{}'),
+        (an_id('kacts', n), p_org, p_host, 'spare', 'x', sha256(('acts' || n)::bytea),
+            '{act_on_behalf}'),
+        (an_id('kguests', n), p_org, p_host, 'spare', 'x', sha256(('guests' || n)::bytea),
+            '{act_on_behalf}');
+    INSERT INTO delegations (org_id, user_id, key_id, key_user_id) VALUES
+        (p_org, p_caller, an_id('kacts', n), p_host),
+        (p_org, an_id('uguest', n), an_id('kguests', n), p_host);
     INSERT INTO invitations (id, org_id, email, role, digest, invited_by_user_id, created_at,
             expires_at)
         VALUES (an_id('invitation', n), p_org, 'invited' || n || '@stage.test', 'MEMBER',

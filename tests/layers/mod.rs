@@ -181,8 +181,9 @@ const PREDICATES: &[(&str, &str, Shown)] = &[
         if manages { vec!["invitation"] } else { Vec::new() }
     }),
     ("key", "SELECT id FROM api_keys", |manages, _| {
-        if manages { vec!["kown", "ktheirs"] } else { vec!["kown"] }
+        if manages { vec!["kown", "ktheirs", "kacts", "kguests"] } else { vec!["kown"] }
     }),
+    ("DELEGATION_SQL", "SELECT key_id FROM delegations", |_, _| vec!["kacts"]),
     ("message", "SELECT session_id FROM messages", sessions),
     ("reaction", "SELECT session_id FROM message_reactions", sessions),
     ("session_event", "SELECT session_id FROM session_events", sessions),
@@ -217,7 +218,7 @@ async fn without_the_predicates_every_table_shows_the_same() {
         .map(|(name, _, shown)| {
             let mut all = shown(true, true);
             // what nobody but its owner may see is looked for, too
-            all.extend(["ntheirprivate", "shidden", "ktheirs", "invitation"]);
+            all.extend(["ntheirprivate", "shidden", "ktheirs", "kguests", "invitation"]);
             (*name, all)
         })
         .collect();

@@ -80,6 +80,22 @@ pub const PROBES: &[Probe] = &[
         "UPDATE api_keys SET revoked_at = now() WHERE id = '{ktheirs}'",
         "UPDATE api_keys SET revoked_at = NULL WHERE id = '{ktheirs}'",
     ),
+    probe("delegations", "caller", Owner, "", "SELECT FROM delegations WHERE key_id = '{kguests}'"),
+    probe(
+        "delegations",
+        "caller_allows",
+        Owner,
+        "",
+        "INSERT INTO delegations (org_id, user_id, key_id, key_user_id)
+         VALUES ('{org}', '{uguest}', '{kown}', '{me}')",
+    ),
+    probe(
+        "delegations",
+        "caller_ends",
+        Owner,
+        "DELETE FROM delegations WHERE user_id = '{me}'",
+        "DELETE FROM delegations",
+    ),
     probe(
         "idempotency_keys",
         "caller",

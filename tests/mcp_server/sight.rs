@@ -253,8 +253,9 @@ async fn acting_for_somebody_takes_a_scope_a_role_and_a_member() {
     }
     let twice = mcp.acting_for(&ada).acting_for(&ada);
     twice.call("search_memory", search.clone()).await.refuses(400, -32_602, "VALIDATION_ERROR");
-    // an organization's OWNER and ADMIN may, a MEMBER only for himself
-    assert_eq!(mcp.acting_for(&ada).search("wombat").await, ["Ada keeps a wombat."]);
+    // an organization's OWNER and ADMIN may, a MEMBER only for himself; what is the member's alone
+    // stays closed (tests/attacks/acting.rs opens it)
+    assert!(mcp.acting_for(&ada).search("wombat").await.is_empty());
     let eve = server.member(&org, "eve", OrgRole::Member).await;
     let eves = Mcp::all(&server, &eve).await;
     let answer = eves.acting_for(&ada).call("search_memory", search.clone()).await;
@@ -267,6 +268,8 @@ async fn acting_for_somebody_takes_a_scope_a_role_and_a_member() {
     let note = json!({ "content": "Written for Ada.", "visibility": "ORG" });
     let written = mcp.acting_for(&ada).tool("add_memory", note).await;
     assert_eq!(written["memory"]["authorUserId"], ada.user_id.as_str());
+    assert_eq!(written["memory"]["onBehalfOf"], ada.user_id.as_str());
+    assert_eq!(written["memory"]["writtenByUserId"], org.owner.user_id.as_str());
     // he leaves, and nobody acts for him any more
     let sql = "DELETE FROM members WHERE user_id = $1";
     server.sql().await.execute(sql, &[&ada.user_id.as_str()]).await.expect("gone");
@@ -308,8 +311,15 @@ async fn private_sessions_and_other_organizations_do_not_exist() {
     let posting = json!({ "sessionId": private, "content": "found you" });
     let answer = mcp.acting_for(&org.owner).call("post_message", posting).await;
     answer.refuses(404, SERVER_ERROR, "NOT_FOUND");
-    // its creator sees it, and so does who acts for him
+    // its creator sees it, and so does who acts for him with his consent
     let read = json!({ "sessionId": private });
+    let answer = mcp.acting_for(&ada).call("get_session_transcript", read.clone()).await;
+    answer.refuses(404, SERVER_ERROR, "NOT_FOUND");
+    let sql = "INSERT INTO delegations (org_id, user_id, key_id, key_user_id) \
+               SELECT org_id, $1, id, user_id FROM api_keys \
+               WHERE user_id = $2 AND 'act_on_behalf' = ANY (scopes)";
+    let (giver, holder) = (ada.user_id.as_str(), org.owner.user_id.as_str());
+    server.sql().await.execute(sql, &[&giver, &holder]).await.expect("consented");
     let read = mcp.acting_for(&ada).tool("get_session_transcript", read).await;
     assert_eq!(each(&read["messages"], "content"), ["hush"]);
     // an archived Space is gone with everything in it

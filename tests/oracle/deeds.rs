@@ -54,6 +54,8 @@ deeds! {
     Append * 4,
     AddMemory * 5,
     PostMessage * 4,
+    Delegate * 6,
+    EndDelegation * 2,
     Look * 45,
 }
 
@@ -97,6 +99,7 @@ impl Run<'_> {
             }
             Deed::AddMemory => self.add_memory(key, me, step).await,
             Deed::PostMessage => self.post_message(key, me, step).await,
+            Deed::Delegate | Deed::EndDelegation => self.delegate(key, me, step).await,
             Deed::Look => self.look(key, step).await,
         }
     }
@@ -126,7 +129,7 @@ impl Run<'_> {
                 6 => of_note().and_then(|note| in_sight(note.sight)),
                 _ => None,
             },
-            SpaceCreate | MemberUpdate | MemberRemove | Invite => None,
+            SpaceCreate | MemberUpdate | MemberRemove | Invite | Delegate | EndDelegation => None,
         };
         let owner = matches!(step.deed, SpaceMemberAdd | SpaceMemberUpdate | SpaceMemberRemove);
         let author = match step.deed {
@@ -552,7 +555,7 @@ impl Run<'_> {
     async fn add_memory(&mut self, key: usize, me: Me, step: &Step) -> Verdict {
         let actor = self.some_actor(me, step.whom);
         let sight = self.some_sight(step.how, step.what);
-        let ruling = self.model.act(me, actor).and_then(|as_whom| match sight {
+        let ruling = self.model.act(key, actor).and_then(|as_whom| match sight {
             Sight::Private if !as_whom.private => Err(403),
             sight => over_mcp(self.model.place_note(as_whom, sight)).map(|()| as_whom),
         });
@@ -574,8 +577,8 @@ impl Run<'_> {
     async fn post_message(&mut self, key: usize, me: Me, step: &Step) -> Verdict {
         let Some(session) = pick(step.what, self.model.sessions.len()) else { return Ok(()) };
         let actor = self.some_actor(me, step.whom);
-        let ruling = self.model.act(me, actor).and_then(|as_whom| {
-            if !as_whom.private {
+        let ruling = self.model.act(key, actor).and_then(|as_whom| {
+            if actor.is_none() {
                 return Err(403);
             }
             let space = self.model.sessions[session].space;
@@ -587,6 +590,28 @@ impl Run<'_> {
         if self.ruled(key, 200, ruling, &answer)?.is_some() {
             let id = text(&answer, "/result/structuredContent/message/id");
             self.model.sessions[session].messages.push(id);
+        }
+        Ok(())
+    }
+
+    /// Lets somebody's key act, or does so no longer.
+    async fn delegate(&mut self, key: usize, me: Me, step: &Step) -> Verdict {
+        let Some(other) = pick(step.what, self.model.keys.len()) else { return Ok(()) };
+        let path = format!("/me/delegations/{}", self.model.keys[other].id);
+        let given = (me.user, other);
+        let may = self.model.may_be_let_act(me, other);
+        if step.deed == Deed::Delegate {
+            let own = self.model.keys[other].user == me.user;
+            let ruling = may.and(if own { Err(409) } else { Ok(()) });
+            let answer = self.ask(key, Method::PUT, &path, None).await;
+            if self.ruled(key, 200, ruling, &answer)?.is_some() {
+                self.model.consents.insert(given);
+            }
+            return Ok(());
+        }
+        let answer = self.ask(key, Method::DELETE, &path, None).await;
+        if self.ruled(key, 204, may, &answer)?.is_some() {
+            self.model.consents.remove(&given);
         }
         Ok(())
     }

@@ -140,6 +140,15 @@ impl Run<'_> {
         let answer = self.get(key, "/me").await;
         self.ruled(key, 200, Ok(()), &answer)?;
         self.shows("own Spaces", &each(&answer.body["data"]["spaces"], "id"), &should, all)?;
+        let answer = self.get(key, "/me/delegations").await;
+        self.ruled(key, 200, Ok(()), &answer)?;
+        let given = self.model.consents.iter().filter(|(giver, k)| {
+            let it = &self.model.keys[*k];
+            *giver == me.user && it.org == me.org && !it.dead
+        });
+        let should = given.map(|(_, k)| self.model.keys[*k].id.clone()).collect();
+        let shown = each(&answer.body["data"]["delegations"], "keyId");
+        self.shows("delegations", &shown, &should, self.model.keys.len())?;
         for org in 0..2 {
             let path = format!("/org/{}/members", self.model.orgs[org].id);
             let answer = self.get(key, &path).await;
@@ -286,14 +295,14 @@ impl Run<'_> {
         let id = self.model.notes[note].id.clone();
         let answer = self.get(key, &format!("/memory/{id}")).await;
         self.ruled(key, 200, ruling, &answer)?;
-        let ruling = self.model.act(me, actor).and_then(|m| self.model.reach_note(m, note));
+        let ruling = self.model.act(key, actor).and_then(|m| self.model.reach_note(m, note));
         let uri = json!({ "uri": format!("switchy://memory/{id}") });
         let answer = self.mcp(key, actor, "resources/read", uri).await;
         self.ruled(key, 200, ruling, &answer).map(drop)
     }
 
     async fn look_over_mcp(&mut self, key: usize, actor: Option<usize>) -> Verdict {
-        let acting = self.model.act(self.me(key), actor);
+        let acting = self.model.act(key, actor);
         let all = self.model.notes.len();
         let query = json!({ "query": "zulu", "limit": 100 });
         let answer = self.tool(key, actor, "search_memory", query).await;
@@ -332,7 +341,7 @@ impl Run<'_> {
     ) -> Verdict {
         let ruling = self
             .model
-            .act(self.me(key), actor)
+            .act(key, actor)
             .and_then(|me| over_mcp(self.model.enter(me, space)).map(|_| me));
         let slug = self.model.spaces[space].slug.clone();
         let answer = self.tool(key, actor, "get_space", json!({ "slug": slug })).await;
@@ -363,7 +372,7 @@ impl Run<'_> {
         let space = self.model.sessions[session].space;
         let ruling = self
             .model
-            .act(self.me(key), actor)
+            .act(key, actor)
             .and_then(|me| self.model.reach(me, space, session).map_err(|_| 404));
         let id = self.model.sessions[session].id.clone();
         let which = json!({ "sessionId": id, "limit": 100 });

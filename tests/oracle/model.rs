@@ -44,10 +44,14 @@ pub enum Heresy {
     WhoLeftStillSees,
     /// Over MCP, PRIVATE notes are open without a word for whom.
     McpOpensPrivateNotes,
+    /// A key that acts for a member reaches what is theirs alone without their consent.
+    ConsentIsNotAsked,
+    /// An ADMIN's key acts for OWNERs.
+    AdminsActForOwners,
 }
 
 impl Heresy {
-    pub const ALL: [Heresy; 7] = [
+    pub const ALL: [Heresy; 9] = [
         Heresy::OwnersReadPrivateNotes,
         Heresy::PrivateSessionsAreShared,
         Heresy::ViewersWrite,
@@ -55,6 +59,8 @@ impl Heresy {
         Heresy::RemovedKeysLive,
         Heresy::WhoLeftStillSees,
         Heresy::McpOpensPrivateNotes,
+        Heresy::ConsentIsNotAsked,
+        Heresy::AdminsActForOwners,
     ];
 }
 
@@ -71,6 +77,7 @@ pub struct User {
 
 /// A key of a user for an organization.
 pub struct Key {
+    pub id: String,
     pub user: usize,
     pub org: usize,
     pub caller: Caller,
@@ -125,6 +132,8 @@ pub struct Model {
     pub spaces: Vec<Space>,
     pub sessions: Vec<Session>,
     pub notes: Vec<Note>,
+    /// Who lets which key reach what is theirs alone.
+    pub consents: BTreeSet<(usize, usize)>,
     pub moment: u32,
 }
 
@@ -133,8 +142,11 @@ pub struct Model {
 pub struct Me {
     pub user: usize,
     pub org: usize,
-    /// Whether PRIVATE notes are open: always, but over MCP only when the call says for whom.
+    /// Whether PRIVATE notes are open: always, but over MCP only when the call says for whom, and
+    /// that one consents.
     pub private: bool,
+    /// Whether the user consents to the key that is used: always to their own.
+    pub consents: bool,
 }
 
 /// 2xx or a refusal.
@@ -184,7 +196,7 @@ impl Model {
     pub fn sees_session(&self, me: Me, session: usize) -> bool {
         let it = &self.sessions[session];
         let shared = !it.private || self.believes(Heresy::PrivateSessionsAreShared);
-        self.role_in(me, it.space).is_some() && (shared || it.creator == me.user)
+        self.role_in(me, it.space).is_some() && (shared || (it.creator == me.user && me.consents))
     }
 
     /// A session below a Space.
@@ -382,6 +394,10 @@ impl Model {
         for key in self.keys.iter_mut().filter(|k| k.org == org && k.user == user) {
             key.dead = true;
         }
+        let keys = &self.keys;
+        self.consents.retain(|(giver, key)| {
+            keys[*key].org != org || (*giver != user && keys[*key].user != user)
+        });
     }
 
     pub fn join_space(&mut self, space: usize, user: usize, role: Role) {
@@ -390,17 +406,30 @@ impl Model {
         self.spaces[space].once.insert(user);
     }
 
-    /// As whom an MCP call runs: 403 for who may not act for that one.
-    pub fn act(&self, me: Me, actor: Option<usize>) -> Ruling<Me> {
+    /// As whom an MCP call with a key runs: 403 for who may not act for that one.
+    pub fn act(&self, key: usize, actor: Option<usize>) -> Ruling<Me> {
+        let Key { user, org, .. } = self.keys[key];
+        let me = Me { user, org, private: true, consents: true };
         let Some(actor) = actor else { return Ok(Me { private: false, ..me }) };
-        let other = actor != me.user;
-        if other && self.org_role(me) == OrgRole::Member {
-            return Err(403);
+        let Some(role) = self.orgs[org].members.get(&actor) else { return Err(403) };
+        if actor == user {
+            return Ok(me);
         }
-        if !self.orgs[me.org].members.contains_key(&actor) {
-            return Err(403);
+        let heresy = self.believes(Heresy::AdminsActForOwners);
+        match (self.org_role(me), role) {
+            (OrgRole::Owner, _) | (OrgRole::Admin, OrgRole::Admin | OrgRole::Member) => {}
+            (OrgRole::Admin, OrgRole::Owner) if heresy => {}
+            _ => return Err(403),
         }
-        Ok(Me { user: actor, private: true, ..me })
+        let consents = self.consents.contains(&(actor, key));
+        let opens = consents || self.believes(Heresy::ConsentIsNotAsked);
+        Ok(Me { user: actor, private: opens, consents: opens, ..me })
+    }
+
+    /// Whether there can be a delegation to the key, as far as `me` knows: all of them act.
+    pub fn may_be_let_act(&self, me: Me, key: usize) -> Ruling {
+        let it = &self.keys[key];
+        if it.org == me.org && !it.dead { Ok(()) } else { Err(404) }
     }
 }
 

@@ -116,7 +116,11 @@ impl<'a> Run<'a> {
         };
         let scopes = [&crate::fixture::mcp::MCP_SCOPES[..], &["*", "act_on_behalf"]].concat();
         let caller = self.server.key_for(&bare, &scopes).await;
-        self.model.keys.push(Key { user, org, caller, dead: false });
+        let find = "SELECT id FROM api_keys WHERE user_id = $1 AND org_id = $2 \
+                    ORDER BY created_at DESC LIMIT 1";
+        let row = self.sql.query_one(find, &[&bare.user_id.as_str(), &bare.org_id.as_str()]).await;
+        let id = row.expect("the key").get(0);
+        self.model.keys.push(Key { id, user, org, caller, dead: false });
     }
 
     /// A text that no other run has.
@@ -133,7 +137,7 @@ impl<'a> Run<'a> {
 
     pub fn me(&self, key: usize) -> Me {
         let Key { user, org, .. } = self.model.keys[key];
-        Me { user, org, private: true }
+        Me { user, org, private: true, consents: true }
     }
 
     fn name(&self, key: usize) -> String {

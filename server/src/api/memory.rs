@@ -79,8 +79,13 @@ struct Memory {
     organization_id: OrgId,
     /// The Space that it belongs to; only with `SPACE`.
     space_id: Option<SpaceId>,
-    /// Who wrote it.
+    /// Who wrote it, or in whose name it was written.
     author_user_id: UserId,
+    /// The member in whose name somebody else's key wrote it: its author. `null` when the author's
+    /// own key did.
+    on_behalf_of: Option<UserId>,
+    /// The user whose key wrote it on the author's behalf; `null` when the author's own did.
+    written_by_user_id: Option<UserId>,
     /// Who sees it.
     visibility: Visibility,
     /// What it says.
@@ -108,6 +113,8 @@ impl TryFrom<store::Memory> for Memory {
             id: memory.id,
             organization_id: memory.org_id,
             space_id: memory.space_id,
+            on_behalf_of: memory.written_by_user_id.as_ref().map(|_| memory.author_user_id.clone()),
+            written_by_user_id: memory.written_by_user_id,
             author_user_id: memory.author_user_id,
             content: memory.content,
             tags: memory.tags,

@@ -97,6 +97,11 @@ pub(super) struct Message {
     author_type: AuthorType,
     /// Whose message it is; of an `AGENT`'s, the user on whose behalf it was posted.
     author_user_id: Option<UserId>,
+    /// The member in whose name somebody else's key wrote it: its author. `null` when the author's
+    /// own key did.
+    on_behalf_of: Option<UserId>,
+    /// The user whose key wrote it on the author's behalf; `null` when the author's own did.
+    written_by_user_id: Option<UserId>,
     /// The agent that speaks; only of an `AGENT`'s.
     author_agent: Option<String>,
     /// What it says.
@@ -126,6 +131,8 @@ impl From<store::Message> for Message {
             usage: message.usage().map(MessageUsage::from),
             id: message.id,
             session_id: message.session_id,
+            on_behalf_of: message.written_by_user_id.as_ref().and(message.author_user_id.clone()),
+            written_by_user_id: message.written_by_user_id,
             author_user_id: message.author_user_id,
             author_agent: message.author_agent,
             body: message.body,

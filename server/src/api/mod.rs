@@ -5,6 +5,7 @@
 
 mod billing;
 mod call;
+mod delegations;
 mod events;
 mod invitations;
 mod keys;
@@ -95,7 +96,7 @@ const TAGS: [(&str, &str); 10] = [
     ("Memory", "Notes of a person, a Space or the organization, and semantic search over them."),
     ("Messages", "What is said in a session: threads, reactions, live events."),
     ("Organization", "Members of the organization, their roles, and invitations."),
-    ("Keys", "API keys of the organization."),
+    ("Keys", "API keys of the organization, and which of others' may act for you."),
     ("Billing", "Plan and credits of the organization."),
     ("Integrations", "MCP servers that the organization has registered, and where they are used."),
     ("System", "Who you are, and whether the server is well."),
@@ -170,6 +171,9 @@ pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegister
     api.register(keys::key_create)?;
     api.register(keys::key_revoke)?;
     api.register(keys::key_rotate)?;
+    api.register(delegations::delegation_list)?;
+    api.register(delegations::delegation_allow)?;
+    api.register(delegations::delegation_end)?;
     api.register(mcp_servers::mcp_server_list)?;
     api.register(mcp_servers::mcp_server_create)?;
     api.register(mcp_servers::mcp_server_delete)?;

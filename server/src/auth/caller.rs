@@ -9,8 +9,11 @@ use crate::store::ids::{KeyId, OrgId, UserId};
 pub enum PrivateNotes {
     /// Those of the call's user.
     Open,
-    /// None, not even those of the call's user.
+    /// None, not even those of the call's user: the call does not say for whom it is made.
     Closed,
+    /// None, and no private sessions either: somebody else's key acts for the call's user, who has
+    /// not consented to that.
+    Withheld,
 }
 
 /// An authenticated caller: a key acts as the user who minted it, inside one organization, with
@@ -27,7 +30,8 @@ pub struct Caller {
     pub role: OrgRole,
     /// What the key may be used for.
     pub scopes: Scopes,
-    /// Closed only over MCP, when nobody said for whom the call is made.
+    /// Not open only over MCP: when nobody said for whom the call is made, or when that member has
+    /// not consented.
     pub private_notes: PrivateNotes,
     /// The key is another's, and acts for [`Caller::user_id`] (scope `act_on_behalf`).
     pub on_behalf: bool,
@@ -38,7 +42,16 @@ impl Caller {
     pub fn private_reader(&self) -> &str {
         match self.private_notes {
             PrivateNotes::Open => self.user_id.as_str(),
-            PrivateNotes::Closed => "",
+            PrivateNotes::Closed | PrivateNotes::Withheld => "",
+        }
+    }
+
+    /// As whose creator private sessions may be seen; nobody's id when the user has not consented to
+    /// the key that acts for them.
+    pub fn private_creator(&self) -> &str {
+        match self.private_notes {
+            PrivateNotes::Open | PrivateNotes::Closed => self.user_id.as_str(),
+            PrivateNotes::Withheld => "",
         }
     }
 
@@ -71,7 +84,12 @@ mod tests {
     fn private_notes_are_read_as_the_user_and_as_nobody_when_they_are_closed() {
         let open = caller(&[], PrivateNotes::Open);
         assert_eq!(open.private_reader(), open.user_id.as_str());
-        assert_eq!(caller(&[], PrivateNotes::Closed).private_reader(), "");
+        assert_eq!(open.private_creator(), open.user_id.as_str());
+        let closed = caller(&[], PrivateNotes::Closed);
+        assert_eq!(closed.private_reader(), "");
+        assert_eq!(closed.private_creator(), closed.user_id.as_str());
+        let withheld = caller(&[], PrivateNotes::Withheld);
+        assert_eq!((withheld.private_reader(), withheld.private_creator()), ("", ""));
     }
 
     #[test]

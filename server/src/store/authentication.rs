@@ -7,7 +7,7 @@ use crate::auth::{Caller, OrgRole, PrivateNotes, Scopes};
 use crate::error::Result;
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::result::QueryResult;
+use diesel::result::{OptionalExtension, QueryResult};
 use diesel::sql_types::{Array, Binary, Bool, Integer, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
@@ -117,18 +117,29 @@ pub(super) async fn prepare(connection: &AsyncPgConnection) -> QueryResult<()> {
     ask(connection, &nobody, None).await.map(drop)
 }
 
-/// The role of `actor` in the organization of the key, or `None` when he is not a member of it.
-pub async fn role_of_actor(store: &Store, key: &KeyId, actor: &UserId) -> Result<Option<OrgRole>> {
+/// A member for whom a key may act.
+pub struct Actor {
+    /// The member's role in the organization.
+    pub role: OrgRole,
+    /// Whether what is theirs alone is open to the key: it is their own, or they have consented.
+    pub consents: bool,
+}
+
+/// `actor`, if the key may act for them; `None` when they are not a member of its organization, or
+/// of a higher role than the key's user.
+pub async fn actor_of_key(store: &Store, key: &KeyId, actor: &UserId) -> Result<Option<Actor>> {
     #[derive(QueryableByName)]
     struct Row {
-        #[diesel(sql_type = Nullable<Text>)]
-        role: Option<String>,
+        #[diesel(sql_type = Text)]
+        role: String,
+        #[diesel(sql_type = Bool)]
+        consents: bool,
     }
     let mut connection = store.connection().await?;
     // Raw SQL: a function of ours, which no transaction has to be begun for
-    let statement = diesel::sql_query("SELECT role_of_actor($1, $2) AS role")
+    let statement = diesel::sql_query("SELECT * FROM actor_of_key($1, $2)")
         .bind::<Text, _>(key)
         .bind::<Text, _>(actor);
-    let row: Row = statement.kept().get_result(&mut connection).await?;
-    row.role.as_deref().map(str::parse).transpose()
+    let row: Option<Row> = statement.kept().get_result(&mut connection).await.optional()?;
+    row.map(|row| Ok(Actor { role: row.role.parse()?, consents: row.consents })).transpose()
 }

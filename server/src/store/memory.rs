@@ -67,6 +67,8 @@ pub struct Memory {
     pub source_url: Option<String>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+    /// Whose key wrote it in its author's name; `None`: the author's own.
+    pub written_by_user_id: Option<UserId>,
 }
 
 /// What a new note is made of. `space_id` goes with [`Visibility::Space`], and only with it.

@@ -69,6 +69,8 @@ pub struct Message {
     tool_call_count: Option<i32>,
     cost_usd: Option<f64>,
     pub created_at: DateTime<Utc>,
+    /// Whose key wrote it in its author's name; `None`: the author's own.
+    pub written_by_user_id: Option<UserId>,
 }
 
 impl Message {
@@ -111,6 +113,7 @@ pub(super) type Columns = (
     messages::tool_call_count,
     SqlLiteral<Nullable<Double>>,
     messages::created_at,
+    messages::written_by_user_id,
 );
 
 pub(super) fn columns() -> Columns {
@@ -132,6 +135,7 @@ pub(super) fn columns() -> Columns {
         // Raw SQL: a cast, since JSON's numbers are what the API speaks
         sql("messages.cost_usd::float8"),
         messages::created_at,
+        messages::written_by_user_id,
     )
 }
 
@@ -295,9 +299,11 @@ pub async fn send(
     struct Written {
         #[diesel(sql_type = Timestamptz)]
         created_at: DateTime<Utc>,
+        #[diesel(sql_type = Nullable<Text>)]
+        written_by_user_id: Option<UserId>,
     }
-    // Raw SQL: two tables in one statement. Number and time come from a trigger.
-    let Written { created_at } = diesel::sql_query(
+    // Raw SQL: two tables in one statement. Number, time and whose key it was come from triggers.
+    let Written { created_at, written_by_user_id } = diesel::sql_query(
         "WITH message AS (
              INSERT INTO messages (id, org_id, session_id, author_type, author_user_id,
                  author_agent, body, parent_message_id, mentions, model, input_tokens,
@@ -305,12 +311,12 @@ pub async fn send(
                  tool_call_count, cost_usd, created_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
                  $16::numeric, $17)
-             RETURNING created_at
+             RETURNING created_at, written_by_user_id
          ), participant AS (
              INSERT INTO session_participants (org_id, session_id, user_id) VALUES ($2, $3, $5)
              ON CONFLICT DO NOTHING
          )
-         SELECT created_at FROM message",
+         SELECT created_at, written_by_user_id FROM message",
     )
     .bind::<Text, _>(&id)
     .bind::<Text, _>(&caller.org_id)
@@ -350,5 +356,6 @@ pub async fn send(
         tool_call_count: usage.map(|u| u.tool_call_count),
         cost_usd: usage.and_then(|u| u.cost_usd),
         created_at,
+        written_by_user_id,
     })
 }

@@ -9,6 +9,7 @@ mod begun;
 pub mod billing;
 mod connection;
 pub mod credits;
+pub mod delegations;
 pub mod events;
 pub mod idempotency;
 pub mod ids;

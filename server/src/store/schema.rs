@@ -96,6 +96,7 @@ diesel::table! {
         source_url -> Nullable<Text>,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        written_by_user_id -> Nullable<Text>,
     }
 }
 
@@ -180,6 +181,7 @@ diesel::table! {
         tool_call_id -> Nullable<Text>,
         created_at -> Timestamptz,
         reply_count -> BigInt,
+        written_by_user_id -> Nullable<Text>,
     }
 }
 

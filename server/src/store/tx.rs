@@ -93,7 +93,7 @@ fn beginning(begin: &str, caller: &Caller) -> String {
         "{begin}; SET LOCAL switchy.org_id = '{}'; SET LOCAL switchy.user_id = '{}'",
         caller.org_id, caller.user_id
     );
-    if caller.private_notes == PrivateNotes::Closed {
+    if caller.private_notes != PrivateNotes::Open {
         sql.push_str("; SET LOCAL switchy.private_notes = 'closed'");
     }
     if caller.on_behalf {

@@ -6,11 +6,14 @@
 //! the other.
 //!
 //! The rules (contract A8, B4, D2):
-//! * PRIVATE memories: their author alone, whatever anybody's role, and not even he where they are
-//!   closed (contract B9);
+//! * PRIVATE memories: their author alone, whatever anybody's role, and not even they where the notes
+//!   are closed (contract B9);
 //! * SPACE memories: the members of that Space, as long as the Space is not archived;
 //! * ORG memories: every member of the organization;
 //! * sessions: the members of their Space; private ones their creator alone;
+//! * where somebody else's key acts for a member: what that member sees, but PRIVATE memories and
+//!   private sessions only with their consent (contract E7);
+//! * consents of that kind (delegations): who has given them alone;
 //! * messages, reactions and events: who sees their session;
 //! * Spaces: their members. Being in the organization grants nothing;
 //! * memberships of a Space: the members of that Space;
@@ -74,11 +77,11 @@ pub(super) fn embedding<'a>(caller: &'a Caller) -> _ {
 /// Sessions that the caller may see, archived ones included.
 #[auto_type]
 pub(super) fn session<'a>(caller: &'a Caller) -> _ {
-    let user: &'a str = caller.user_id.as_str();
+    let creator: &'a str = caller.private_creator();
     let org: &'a str = caller.org_id.as_str();
     let own: own_spaces<'a> = own_spaces(caller);
     let shared = sessions::visibility.eq("workspace");
-    let own_private = sessions::created_by_user_id.eq(user);
+    let own_private = sessions::created_by_user_id.eq(creator);
     sessions::org_id
         .eq(org)
         .and(shared.or(own_private))
@@ -86,7 +89,8 @@ pub(super) fn session<'a>(caller: &'a Caller) -> _ {
 }
 
 /// [`session`] for the queries that Diesel cannot say: of the rows of `sessions`, with the
-/// organization as `$1` and the user as `$2`.
+/// organization as `$1` and the user as `$2`. Only for who calls with a key of their own, as in the
+/// REST API everybody does.
 pub(super) const SESSION_SQL: &str = "sessions.org_id = $1 \
      AND (sessions.visibility = 'workspace' OR sessions.created_by_user_id = $2) \
      AND sessions.space_id IN (SELECT own.space_id FROM space_members own \
@@ -148,6 +152,10 @@ pub(super) fn key<'a>(caller: &'a Caller) -> _ {
     let managed: AsExprOf<bool, Bool> = manages.into_sql::<Bool>();
     api_keys::org_id.eq(org).and(api_keys::user_id.eq(user).or(managed))
 }
+
+/// Delegations that the caller may know of: those that they have given. Of the rows of
+/// `delegations`, with the organization as `$1` and the user as `$2`.
+pub(super) const DELEGATION_SQL: &str = "delegations.org_id = $1 AND delegations.user_id = $2";
 
 /// The sessions that the caller may see, by id.
 #[auto_type]

@@ -1,24 +1,28 @@
-//! For whom a call is made (contract B9).
+//! For whom a call is made (contract B9, E7).
 //!
 //! A key acts as the user who minted it. With the header and the scope `act_on_behalf`, a call is
 //! made for a member of the key's organization instead: everything then runs as that member, in the
-//! queries and under row-level security. Without the header, PRIVATE notes are closed, for reading
-//! and for writing, and nothing can be posted: a key in a shared configuration file does not know
-//! who sits before it.
+//! queries and under row-level security. An OWNER's key acts for everybody, an ADMIN's for ADMINs
+//! and MEMBERs, a MEMBER's for that MEMBER alone; the database decides it. What is another member's
+//! alone (PRIVATE notes, private sessions) stays closed until they have consented to the key.
+//!
+//! Without the header, PRIVATE notes are closed, for reading and for writing, and nothing can be
+//! posted: a key in a shared configuration file does not know who sits before it.
 
 use super::refusal::Refusal;
-use crate::auth::{Caller, OrgRole, PrivateNotes, Scope};
+use crate::auth::{Caller, PrivateNotes, Scope};
 use crate::error::Error;
 use crate::http::scope;
 use crate::store::Store;
-use crate::store::authentication::role_of_actor;
+use crate::store::authentication::{Actor, actor_of_key};
 use http::HeaderMap;
 
 /// Names the member for whom a call is made, by user id.
 pub const ACTOR_HEADER: &str = "X-Switchy-Actor-User-Id";
 
-const NOT_A_MEMBER: &str =
-    "X-Switchy-Actor-User-Id does not name a member of the key's organization";
+/// One sentence for all of them: it tells nothing of who is a member, and as what.
+const FORBIDDEN: &str = "X-Switchy-Actor-User-Id must name the key's own user, or, with the key of \
+                         an OWNER or ADMIN, a member of the organization of no higher role";
 
 /// The caller as whom the call is made.
 pub async fn resolve(
@@ -42,20 +46,14 @@ pub async fn resolve(
     if !caller.scopes.allow(Scope::ActOnBehalf) {
         return Err(Refusal::Scope(Scope::ActOnBehalf));
     }
-    let actor = actor.parse().map_err(|_| Refusal::ActorForbidden(NOT_A_MEMBER))?;
-    // a key cannot do what its user may not; speaking for others is a matter of running the org
-    if actor != caller.user_id && caller.role == OrgRole::Member {
-        return Err(Refusal::ActorForbidden(
-            "only keys of the organization's OWNERs and ADMINs may act for other members",
-        ));
-    }
-    let role = role_of_actor(store, &caller.key_id, &actor)
+    let actor = actor.parse().map_err(|_| Refusal::ActorForbidden(FORBIDDEN))?;
+    let Actor { role, consents } = actor_of_key(store, &caller.key_id, &actor)
         .await?
-        .ok_or(Refusal::ActorForbidden(NOT_A_MEMBER))?;
+        .ok_or(Refusal::ActorForbidden(FORBIDDEN))?;
     scope::set_actor(actor.as_str());
     Ok(Caller {
         on_behalf: actor != caller.user_id,
-        private_notes: PrivateNotes::Open,
+        private_notes: if consents { PrivateNotes::Open } else { PrivateNotes::Withheld },
         user_id: actor,
         role,
         ..caller

@@ -141,6 +141,8 @@ pub async fn read(
                     "visibility": note.visibility,
                     "spaceId": note.space_id,
                     "authorUserId": note.author_user_id,
+                    "onBehalfOf": note.written_by_user_id.as_ref().map(|_| &note.author_user_id),
+                    "writtenByUserId": note.written_by_user_id,
                     "tags": note.tags,
                     "sourceUrl": note.source_url,
                     "createdAt": crate::http::Timestamp(note.created_at),

@@ -120,8 +120,19 @@ impl Call<'_> {
     /// 403 unless the call says for whom it is made.
     pub fn require_actor(&self, why: &'static str) -> Result<(), Refusal> {
         match self.caller.private_notes {
-            PrivateNotes::Open => Ok(()),
+            PrivateNotes::Open | PrivateNotes::Withheld => Ok(()),
             PrivateNotes::Closed => Err(Refusal::ActorRequired(why)),
+        }
+    }
+
+    /// 403 unless the member for whom the call is made has consented to the key.
+    pub fn require_consent(&self) -> Result<(), Refusal> {
+        match self.caller.private_notes {
+            PrivateNotes::Open | PrivateNotes::Closed => Ok(()),
+            PrivateNotes::Withheld => Err(Refusal::ActorForbidden(
+                "this member has not let the key write PRIVATE notes for them; they can, with \
+                 PUT /api/me/delegations/{keyId} or `switchy delegation allow`",
+            )),
         }
     }
 

@@ -55,6 +55,7 @@ mod tests {
             source_url: None,
             created_at: Utc::now(),
             updated_at: Utc::now(),
+            written_by_user_id: None,
         };
         Candidate { memory, passage }
     }

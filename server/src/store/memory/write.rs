@@ -3,7 +3,7 @@
 use super::{Embedded, Memory, MemoryChange, NewMemory, VOCABULARY_BOUND, Visibility, view};
 use crate::error::{Error, Result};
 use crate::search::embedder::Sparse;
-use crate::store::ids::{MemoryId, SpaceId};
+use crate::store::ids::{MemoryId, SpaceId, UserId};
 use crate::store::schema::memories;
 use crate::store::statements::Keep;
 use crate::store::{Tx, spaces, visibility};
@@ -129,9 +129,11 @@ pub async fn create_all(
     struct Written {
         #[diesel(sql_type = Array<Timestamptz>)]
         created_at: Vec<DateTime<Utc>>,
+        #[diesel(sql_type = Nullable<Text>)]
+        written_by_user_id: Option<UserId>,
     }
     // Raw SQL: three tables in one statement, and vectors in arrays
-    let Written { created_at } = diesel::sql_query(
+    let Written { created_at, written_by_user_id } = diesel::sql_query(
         "WITH moment AS (
              SELECT coalesce($9, clock_timestamp()) AS at
          ), input AS (
@@ -145,7 +147,7 @@ pub async fn create_all(
              SELECT n.id, $1, n.space_id, $2, n.visibility, n.content,
                  ARRAY(SELECT jsonb_array_elements_text(n.tags::jsonb)), n.source_url, n.at, n.at
              FROM input n
-             RETURNING created_at
+             RETURNING created_at, written_by_user_id
          ), embeddings AS (
              INSERT INTO memory_embeddings (memory_id, model_id, passage, org_id, space_id,
                  author_user_id, visibility, starts_at, ends_at, embedding)
@@ -165,7 +167,8 @@ pub async fn create_all(
              WHERE (n.place <> ALL ($11) OR NOT is_active_model($10))
                  AND EXISTS (SELECT FROM search_models)
          )
-         SELECT array_agg(created_at ORDER BY created_at) AS created_at FROM notes",
+         SELECT array_agg(created_at ORDER BY created_at) AS created_at,
+             max(written_by_user_id) AS written_by_user_id FROM notes",
     )
     .bind::<Text, _>(&caller.org_id)
     .bind::<Text, _>(&caller.user_id)
@@ -205,6 +208,7 @@ pub async fn create_all(
             source_url: new.source_url.clone(),
             created_at,
             updated_at: created_at,
+            written_by_user_id: written_by_user_id.clone(),
         })
         .collect())
 }

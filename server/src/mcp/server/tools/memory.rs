@@ -62,8 +62,13 @@ pub struct Note {
     visibility: String,
     /// The Space that it belongs to, if any.
     space_id: Option<SpaceId>,
-    /// Who wrote it.
+    /// Who wrote it, or in whose name it was written.
     author_user_id: UserId,
+    /// The member in whose name somebody else's key wrote it: its author. `null` when the author's
+    /// own key did.
+    on_behalf_of: Option<UserId>,
+    /// The user whose key wrote it on the author's behalf; `null` when the author's own did.
+    written_by_user_id: Option<UserId>,
     /// Words to find it by.
     tags: Vec<String>,
     /// Where it comes from.
@@ -83,6 +88,8 @@ impl Note {
             content: memory.content,
             visibility: memory.visibility,
             space_id: memory.space_id,
+            on_behalf_of: memory.written_by_user_id.as_ref().map(|_| memory.author_user_id.clone()),
+            written_by_user_id: memory.written_by_user_id,
             author_user_id: memory.author_user_id,
             tags: memory.tags,
             source_url: memory.source_url,
@@ -231,6 +238,7 @@ pub async fn add_memory(
     let note: AddMemory = super::arguments(given)?;
     if note.visibility == NoteVisibility::Private {
         call.require_actor("writing a PRIVATE note needs the header X-Switchy-Actor-User-Id")?;
+        call.require_consent()?;
     }
     // before the transaction, as in the REST API: no connection is to wait for the model
     let owner = search::owner(&call.caller, Urgency::Single);

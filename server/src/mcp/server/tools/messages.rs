@@ -47,6 +47,11 @@ pub struct Said {
     author_type: String,
     /// Whose message it is; of an agent's, the user on whose behalf it was posted.
     author_user_id: Option<UserId>,
+    /// The member in whose name somebody else's key wrote it: its author. `null` when the author's
+    /// own key did.
+    on_behalf_of: Option<UserId>,
+    /// The user whose key wrote it on the author's behalf; `null` when the author's own did.
+    written_by_user_id: Option<UserId>,
     /// The agent that speaks, if it is one.
     author_agent: Option<String>,
     /// What it says.
@@ -65,6 +70,8 @@ impl From<store::Message> for Said {
             author_type: message.author_type().as_str().to_owned(),
             id: message.id,
             session_id: message.session_id,
+            on_behalf_of: message.written_by_user_id.as_ref().and(message.author_user_id.clone()),
+            written_by_user_id: message.written_by_user_id,
             author_user_id: message.author_user_id,
             author_agent: message.author_agent,
             content: message.body,
