@@ -1,3 +1,35 @@
+DROP FUNCTION caller_is_member_of;
+DROP FUNCTION claim_idempotency;
+CREATE FUNCTION claim_idempotency(
+    p_key_id text, p_method text, p_path text, p_idempotency_key text, p_digest bytea,
+    p_now timestamptz,
+    OUT outcome text, OUT status smallint, OUT body text, OUT location text
+) LANGUAGE plpgsql AS $$
+DECLARE
+    found_row idempotency_keys;
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(hashtextextended(
+        concat_ws(chr(31), p_key_id, p_method, p_path, p_idempotency_key), 1)) THEN
+        outcome := 'running';
+        RETURN;
+    END IF;
+    DELETE FROM idempotency_keys i WHERE i.key_id = p_key_id AND i.method = p_method
+        AND i.path = p_path AND i.idempotency_key = p_idempotency_key
+        AND i.created_at <= coalesce(p_now, clock_timestamp()) - interval '24 hours';
+    SELECT * INTO found_row FROM idempotency_keys i WHERE i.key_id = p_key_id
+        AND i.method = p_method AND i.path = p_path AND i.idempotency_key = p_idempotency_key;
+    IF found_row.key_id IS NULL THEN
+        outcome := 'claimed';
+    ELSIF found_row.request_digest <> p_digest THEN
+        outcome := 'mismatch';
+    ELSE
+        outcome := 'replay';
+        status := found_row.status;
+        body := found_row.body;
+        location := found_row.location;
+    END IF;
+END
+$$;
 ALTER TABLE idempotency_keys DROP COLUMN rights;
 DROP TRIGGER say_whose_key ON messages;
 DROP TRIGGER say_whose_key ON memories;

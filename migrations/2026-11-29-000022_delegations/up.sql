@@ -150,5 +150,57 @@ BEGIN
 END
 $$;
 
--- What a kept answer takes to be shown once more: see store/rights.rs. It is checked each time.
+-- What a kept answer takes to be shown once more: it is looked at again each time. Answers of before
+-- take nothing; they are forgotten within a day.
 ALTER TABLE idempotency_keys ADD COLUMN rights text[] NOT NULL DEFAULT '{}';
+
+-- As before, and with what the answer takes.
+DROP FUNCTION claim_idempotency;
+CREATE FUNCTION claim_idempotency(
+    p_key_id text, p_method text, p_path text, p_idempotency_key text, p_digest bytea,
+    p_now timestamptz,
+    OUT outcome text, OUT status smallint, OUT body text, OUT location text, OUT rights text[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+    found_row idempotency_keys;
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(hashtextextended(
+        concat_ws(chr(31), p_key_id, p_method, p_path, p_idempotency_key), 1)) THEN
+        outcome := 'running';
+        RETURN;
+    END IF;
+    DELETE FROM idempotency_keys i WHERE i.key_id = p_key_id AND i.method = p_method
+        AND i.path = p_path AND i.idempotency_key = p_idempotency_key
+        AND i.created_at <= coalesce(p_now, clock_timestamp()) - interval '24 hours';
+    SELECT * INTO found_row FROM idempotency_keys i WHERE i.key_id = p_key_id
+        AND i.method = p_method AND i.path = p_path AND i.idempotency_key = p_idempotency_key;
+    IF found_row.key_id IS NULL THEN
+        outcome := 'claimed';
+    ELSIF found_row.request_digest <> p_digest THEN
+        outcome := 'mismatch';
+    ELSE
+        outcome := 'replay';
+        status := found_row.status;
+        body := found_row.body;
+        location := found_row.location;
+        rights := found_row.rights;
+    END IF;
+END
+$$;
+
+-- Whether the caller is a member of an organization, the key's or another: of their own, everybody
+-- may know that.
+CREATE FUNCTION caller_is_member_of(p_org text) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER AS $$
+    SELECT EXISTS (SELECT FROM members m WHERE m.org_id = p_org AND m.user_id = caller_user())
+$$;
+
+DO $$
+BEGIN
+    EXECUTE format('ALTER FUNCTION caller_is_member_of SET search_path = %I, pg_temp',
+        current_schema());
+    EXECUTE 'ALTER FUNCTION caller_is_member_of OWNER TO switchy_system';
+    EXECUTE 'REVOKE ALL ON FUNCTION caller_is_member_of FROM PUBLIC';
+    EXECUTE 'GRANT EXECUTE ON FUNCTION caller_is_member_of TO switchy_app';
+END
+$$;

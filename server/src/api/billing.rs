@@ -10,6 +10,7 @@ use crate::http::{Answer, Check, IdempotencyKey, Issues, Ok200, Raw, Reply, Time
 use crate::limits::{Paused, Write, count_failure};
 use crate::store::billing::{self as store, Buyer, View};
 use crate::store::ids::OrgId;
+use crate::store::rights::Right;
 use dropshot::endpoint;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -269,7 +270,7 @@ impl Call<'_> {
             Write::First(first) => {
                 let data = PaymentPageData { url };
                 let recorded = Recorded::envelope::<Ok200<PaymentPageData>>(data, None);
-                first.finish(recorded).await
+                first.finish(recorded.map(|page| page.kept_for(Right::Owner))).await
             }
         }
     }

@@ -8,10 +8,11 @@ use crate::http::reply::Recorded;
 use crate::http::{
     Answer, Check, Created, IdempotencyKey, Issues, NoContent, Ok200, Reply, Timestamp, Unread,
 };
-use crate::limits::{WithSecret, Write};
+use crate::limits::{Kept, WithSecret, Write};
 use crate::mail::{MAX_ADDRESS, is_address};
 use crate::store::ids::{InvitationId, OrgId, UserId};
 use crate::store::invitations as store;
+use crate::store::rights::Right;
 use dropshot::{Path, endpoint};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -275,7 +276,8 @@ pub(super) async fn invitation_create(
                 Some(location.clone()),
             )
         };
-        Ok(WithSecret { shown: answer(Some(&token))?, kept: answer(None)? })
+        let kept = answer(None)?.kept_for(Right::Manager);
+        Ok(WithSecret { shown: answer(Some(&token))?, kept })
     }
     .await;
     let answer = first.finish_with_secret(outcome).await?;
@@ -323,12 +325,11 @@ pub(super) async fn invitation_accept(
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
     };
-    let outcome: Result<Recorded> = async {
+    let outcome: Result<Kept> = async {
         let member = store::accept(&mut first.tx, &digest).await?;
-        Recorded::envelope::<Ok200<AcceptedInvitation>>(
-            AcceptedInvitation { membership: Member::of(member)? },
-            None,
-        )
+        let right = Right::Joined(member.org_id.clone());
+        let data = AcceptedInvitation { membership: Member::of(member)? };
+        Ok(Recorded::envelope::<Ok200<AcceptedInvitation>>(data, None)?.kept_for(right))
     }
     .await;
     first.finish(outcome).await

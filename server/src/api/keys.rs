@@ -10,6 +10,7 @@ use crate::http::{
 use crate::limits::{WithSecret, Write};
 use crate::store::ids::{KeyId, UserId};
 use crate::store::keys as store;
+use crate::store::rights::Right;
 use chrono::{DateTime, TimeDelta, Utc};
 use dropshot::{Path, endpoint};
 use schemars::JsonSchema;
@@ -117,7 +118,7 @@ impl From<store::Key> for Key {
     }
 }
 
-/// The keys of an organization.
+/// Keys that the caller may know of.
 #[derive(Serialize, JsonSchema)]
 struct KeyList {
     /// Newest first. Revoked ones are not among them, expired ones are.
@@ -146,12 +147,14 @@ struct MintedKeyData {
 fn minted<D: Documented>(
     (key, secret): (store::Key, ApiKey),
     location: Option<&str>,
+    right: Right,
 ) -> Result<WithSecret> {
     let answer = |secret: Option<String>| {
         let key = MintedKey { key: key.clone().into(), secret };
         Recorded::envelope::<D>(MintedKeyData { key }, location.map(str::to_owned))
     };
-    Ok(WithSecret { shown: answer(Some(secret.expose().to_owned()))?, kept: answer(None)? })
+    let kept = answer(None)?.kept_for(right);
+    Ok(WithSecret { shown: answer(Some(secret.expose().to_owned()))?, kept })
 }
 
 /// A new key.
@@ -227,8 +230,8 @@ impl KeyPath {
 
 /// List keys
 ///
-/// Every key of the organization and whose it is, newest first, without its secret; revoked ones
-/// are left out. OWNERs and ADMINs of the organization may.
+/// Your own keys, and for OWNERs and ADMINs every key of the organization and whose it is: newest
+/// first, without the secret; revoked ones are left out.
 #[endpoint { method = GET, path = "/api/keys", tags = ["Keys"], operation_id = "key_list" }]
 pub(super) async fn key_list(ctx: Ctx) -> Answer<Ok200<KeyList>> {
     let call = Call::reading(&ctx, Scope::KeysRead).await?;
@@ -260,7 +263,8 @@ pub(super) async fn key_create(
     let outcome: Result<WithSecret> = async {
         let new = body.into_inner()?.into_new(call.app().store.clock().now())?;
         let made = store::create(&mut first.tx, &call.app().key_secret, &new).await?;
-        minted::<Created<MintedKeyData>>(made, Some(&format!("{}/keys", super::PREFIX)))
+        let location = format!("{}/keys", super::PREFIX);
+        minted::<Created<MintedKeyData>>(made, Some(&location), Right::Manager)
     }
     .await;
     first.finish_with_secret(outcome).await
@@ -303,7 +307,7 @@ pub(super) async fn key_rotate(
     let outcome: Result<WithSecret> = async {
         let id = path.into_inner().parse()?;
         let made = store::rotate(&mut first.tx, &call.app().key_secret, &id).await?;
-        minted::<Ok200<MintedKeyData>>(made, None)
+        minted::<Ok200<MintedKeyData>>(made, None, Right::Caller)
     }
     .await;
     first.finish_with_secret(outcome).await

@@ -8,12 +8,13 @@ use crate::http::reply::Recorded;
 use crate::http::{
     Answer, Check, Created, IdempotencyKey, Issues, NoContent, Ok200, Reply, Timestamp, Unread,
 };
-use crate::limits::Write;
+use crate::limits::{Kept, Write};
 use crate::mcp::client::{Credential, MAX_SECRET, McpFailureCode};
 use crate::mcp::guard::{self, MAX_URL, Refusal};
 use crate::mcp::health::{self, Report};
 use crate::store::ids::{McpServerId, OrgId};
 use crate::store::mcp_servers::{self as store, McpAuthType, McpHealth};
+use crate::store::rights::Right;
 use crate::store::spaces;
 use dropshot::{Path, endpoint};
 use schemars::JsonSchema;
@@ -359,7 +360,7 @@ pub(super) async fn mcp_server_create(
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
     };
-    let outcome: Result<Recorded> = async {
+    let outcome: Result<Kept> = async {
         let new = body.into_inner()?;
         store::manager(call.caller())?;
         let endpoint = endpoint.ok_or_else(|| Error::internal("no endpoint was looked at"))??;
@@ -377,7 +378,8 @@ pub(super) async fn mcp_server_create(
             secret: new.secret.map(seal).transpose()?,
         };
         let server = store::create(&mut first.tx, &new).await?;
-        Recorded::envelope::<Created<McpServerData>>(McpServerData { server: server.into() }, None)
+        let data = McpServerData { server: server.into() };
+        Ok(Recorded::envelope::<Created<McpServerData>>(data, None)?.kept_for(Right::Manager))
     }
     .await;
     first.finish(outcome).await
@@ -432,9 +434,10 @@ pub(super) async fn mcp_server_test(
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
     };
-    let outcome: Result<Recorded> = async {
+    let outcome: Result<Kept> = async {
         store::record(&mut first.tx, &target.id, report.health).await?;
-        Recorded::envelope::<Ok200<McpConnectionTest>>(McpConnectionTest::from(report), None)
+        let found = McpConnectionTest::from(report);
+        Ok(Recorded::envelope::<Ok200<McpConnectionTest>>(found, None)?.kept_for(Right::Manager))
     }
     .await;
     first.finish(outcome).await

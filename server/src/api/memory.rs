@@ -5,18 +5,19 @@ pub(super) mod update;
 
 use super::spaces::{MAX_LIMIT, MAX_TAG, check_tags, clean_tags, default_limit};
 use super::{Call, Ctx, Reading};
-use crate::auth::Scope;
+use crate::auth::{Scope, SpaceRole};
 use crate::error::{Error, Result};
 use crate::http::reply::Recorded;
 use crate::http::{
     Answer, Check, Created, IdempotencyKey, Issues, NoContent, Ok200, Params, Reply, Timestamp,
     Unread,
 };
-use crate::limits::Write;
+use crate::limits::{Kept, Write};
 use crate::search::embedder::Urgency;
 use crate::search::{self, Highlight, Pipeline, Question};
 use crate::store::ids::{MemoryId, OrgId, SpaceId, UserId};
 use crate::store::memory as store;
+use crate::store::rights::Right;
 use crate::store::search::Filter;
 use crate::store::spaces;
 use chrono::Datelike;
@@ -122,6 +123,14 @@ impl TryFrom<store::Memory> for Memory {
             created_at: memory.created_at.into(),
             updated_at: Some(memory.updated_at.into()),
         })
+    }
+}
+
+/// What it takes to be shown again a note that one has written.
+pub(crate) fn right_to(memory: &store::Memory) -> Right {
+    match &memory.space_id {
+        Some(space) => Right::Space(space.clone(), SpaceRole::Member),
+        None => Right::Caller,
     }
 }
 
@@ -425,15 +434,14 @@ pub(super) async fn memory_create(
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
     };
-    let outcome: Result<Recorded> = async {
+    let outcome: Result<Kept> = async {
         let new = body.into_inner()?.into();
         let embedded = vectors.as_ref().map(|v| v.embedded());
         let memory = store::create(&mut first.tx, &new, embedded.as_ref()).await?;
         let location = format!("{}/memory/{}", super::PREFIX, memory.id);
-        Recorded::envelope::<Created<MemoryData>>(
-            MemoryData { memory: memory.try_into()? },
-            Some(location),
-        )
+        let right = right_to(&memory);
+        let data = MemoryData { memory: memory.try_into()? };
+        Ok(Recorded::envelope::<Created<MemoryData>>(data, Some(location))?.kept_for(right))
     }
     .await;
     let answer = first.finish(outcome).await?;

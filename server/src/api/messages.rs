@@ -6,14 +6,15 @@
 use super::mentions::{MAX_AGENT_SLUG, is_slug, mentions};
 use super::sessions::{MAX_MODEL, SessionPath};
 use super::{Call, Ctx, Reading};
-use crate::auth::Scope;
+use crate::auth::{Scope, SpaceRole};
 use crate::error::Result;
 use crate::http::reply::Recorded;
 use crate::http::{
     Answer, Check, Created, IdempotencyKey, Issues, Ok200, Params, Reply, Timestamp, Unread,
 };
-use crate::limits::Write;
+use crate::limits::{Kept, Write};
 use crate::store::ids::{MessageId, SessionId, UserId};
+use crate::store::rights::Right;
 use crate::store::{messages as store, spaces};
 use dropshot::{Path, endpoint};
 use futures::FutureExt;
@@ -389,7 +390,7 @@ pub(super) async fn message_send(
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
     };
-    let outcome: Result<Recorded> = async {
+    let outcome: Result<Kept> = async {
         let new: store::NewMessage = body.into_inner()?.into();
         if new.agent.is_some() {
             call.caller().require(Scope::MessagesAgent)?;
@@ -399,10 +400,9 @@ pub(super) async fn message_send(
         let message = store::send(&mut first.tx, &space, &session, &new).await?;
         // there is no route to a single message: this leads to the list that it is in
         let location = format!("{}/spaces/{slug}/sessions/{session}/messages", super::PREFIX);
-        Recorded::envelope::<Created<MessageData>>(
-            MessageData { message: message.into() },
-            Some(location),
-        )
+        let right = Right::Session(space.0.id, session, SpaceRole::Member);
+        let data = MessageData { message: message.into() };
+        Ok(Recorded::envelope::<Created<MessageData>>(data, Some(location))?.kept_for(right))
     }
     .await;
     first.finish(outcome).await

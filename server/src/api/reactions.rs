@@ -2,12 +2,13 @@
 
 use super::sessions::checked_slug;
 use super::{Call, Ctx};
-use crate::auth::Scope;
+use crate::auth::{Scope, SpaceRole};
 use crate::error::{Error, Result};
 use crate::http::reply::Recorded;
 use crate::http::{Answer, Check, Created, IdempotencyKey, Issues, NoContent, Reply, Unread};
-use crate::limits::Write;
+use crate::limits::{Kept, Write};
 use crate::store::ids::MessageId;
+use crate::store::rights::Right;
 use crate::store::{reactions as store, spaces};
 use dropshot::{Path, endpoint};
 use schemars::JsonSchema;
@@ -119,7 +120,7 @@ pub(super) async fn reaction_add(
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
     };
-    let outcome: Result<Recorded> = async {
+    let outcome: Result<Kept> = async {
         let given = body.into_inner()?.emoji;
         let emoji = canonical(&given).ok_or_else(|| Error::not_found("emoji"))?;
         let path = path.into_inner();
@@ -129,10 +130,10 @@ pub(super) async fn reaction_add(
         let encoded = form_urlencoded::byte_serialize(emoji.as_bytes()).collect::<String>();
         let location =
             format!("{}/spaces/{slug}/messages/{message_id}/reactions/{encoded}", super::PREFIX);
-        Recorded::envelope::<Created<ReactionData>>(
-            ReactionData { reaction: Reaction { message_id, emoji: emoji.to_owned(), count } },
-            Some(location),
-        )
+        let right = Right::Message(space.0.id, message_id.clone(), SpaceRole::Member);
+        let reaction = Reaction { message_id, emoji: emoji.to_owned(), count };
+        let data = ReactionData { reaction };
+        Ok(Recorded::envelope::<Created<ReactionData>>(data, Some(location))?.kept_for(right))
     }
     .await;
     first.finish(outcome).await

@@ -12,7 +12,8 @@ use crate::auth::{Scope, SpaceRole};
 use crate::error::{Error, Result};
 use crate::http::reply::Recorded;
 use crate::http::{Bare200, BareAnswer, IdempotencyKey, Params, Reply, Unread};
-use crate::limits::Write;
+use crate::limits::{Kept, Write};
+use crate::store::rights::Right;
 use crate::store::saved_sessions as store;
 use crate::store::spaces::Space;
 use dropshot::{Path, endpoint};
@@ -94,11 +95,13 @@ pub(super) async fn saved_session_save(
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
     };
-    let outcome: Result<Recorded> = async {
+    let outcome: Result<Kept> = async {
         let save = body.into_inner()?.into();
         let place = path.into_inner().enter(&mut first.tx).await?;
         let session = store::save(&mut first.tx, &place, &save).await?;
-        Recorded::bare::<Bare200<SessionResponse>>(SessionResponse::from(session))
+        let right = Right::Session(place.0.id.clone(), session.id.clone(), SpaceRole::Member);
+        Ok(Recorded::bare::<Bare200<SessionResponse>>(SessionResponse::from(session))?
+            .kept_for(right))
     }
     .await;
     Ok(first.finish(outcome).await?)
@@ -230,10 +233,12 @@ async fn set_archived(
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
     };
-    let outcome: Result<Recorded> = async {
+    let outcome: Result<Kept> = async {
         let (place, wanted) = path.into_inner().enter(&mut first.tx).await?;
         let session = store::set_archived(&mut first.tx, &place, wanted, archived).await?;
-        Recorded::bare::<Bare200<SessionResponse>>(SessionResponse::from(session))
+        let right = Right::Change(place.0.id.clone(), session.id.clone());
+        Ok(Recorded::bare::<Bare200<SessionResponse>>(SessionResponse::from(session))?
+            .kept_for(right))
     }
     .await;
     Ok(first.finish(outcome).await?)

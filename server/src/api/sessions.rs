@@ -2,15 +2,16 @@
 
 use super::spaces::MAX_SLUG;
 use super::{Call, Ctx, Reading};
-use crate::auth::Scope;
+use crate::auth::{Scope, SpaceRole};
 use crate::error::{Error, Result};
 use crate::http::reply::Recorded;
 use crate::http::{
     Answer, Check, Created, IdempotencyKey, Issues, NoContent, Ok200, Params, Reply, Timestamp,
     Unread,
 };
-use crate::limits::Write;
+use crate::limits::{Kept, Write};
 use crate::store::ids::{SessionId, SpaceId, UserId};
+use crate::store::rights::Right;
 use crate::store::session_kinds::{Labels, SessionOrigin, SessionVisibility};
 use crate::store::usage::Usage;
 use crate::store::{sessions as store, spaces};
@@ -390,17 +391,16 @@ pub(super) async fn session_create(
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
     };
-    let outcome: Result<Recorded> = async {
+    let outcome: Result<Kept> = async {
         let new = body.into_inner()?.into();
         let slug = checked_slug(path.into_inner().slug)?;
         let space = spaces::view_by_slug(&mut first.tx, &slug).await?;
         let new = with_default_model(new, &space.0);
         let session = store::create(&mut first.tx, &space, &new).await?;
         let location = format!("{}/spaces/{slug}/sessions/{}", super::PREFIX, session.id);
-        Recorded::envelope::<Created<SessionData>>(
-            SessionData { session: session.into() },
-            Some(location),
-        )
+        let right = Right::Session(space.0.id, session.id.clone(), SpaceRole::Member);
+        let data = SessionData { session: session.into() };
+        Ok(Recorded::envelope::<Created<SessionData>>(data, Some(location))?.kept_for(right))
     }
     .await;
     first.finish(outcome).await

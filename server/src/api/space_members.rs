@@ -7,8 +7,9 @@ use crate::http::reply::Recorded;
 use crate::http::{
     Answer, Check, Created, IdempotencyKey, NoContent, Ok200, Reply, Timestamp, Unread,
 };
-use crate::limits::Write;
+use crate::limits::{Kept, Write};
 use crate::store::ids::{SpaceId, UserId};
+use crate::store::rights::Right;
 use crate::store::space_members as store;
 use dropshot::{Path, endpoint};
 use schemars::JsonSchema;
@@ -154,15 +155,14 @@ pub(super) async fn space_member_add(
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
     };
-    let outcome: Result<Recorded> = async {
+    let outcome: Result<Kept> = async {
         let SpaceMemberAdd { user_id, role } = body.into_inner()?;
         let space = path.into_inner().parse()?;
         let member = store::add(&mut first.tx, &space, &user_id, role).await?;
         let location = format!("{}/projects/{space}/members/{user_id}", super::PREFIX);
-        Recorded::envelope::<Created<SpaceMemberData>>(
-            SpaceMemberData { member: member.try_into()? },
-            Some(location),
-        )
+        let data = SpaceMemberData { member: member.try_into()? };
+        Ok(Recorded::envelope::<Created<SpaceMemberData>>(data, Some(location))?
+            .kept_for(Right::Space(space, SpaceRole::Owner)))
     }
     .await;
     first.finish(outcome).await

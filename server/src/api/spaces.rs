@@ -2,15 +2,16 @@
 
 use super::sessions::MAX_MODEL;
 use super::{Call, Ctx, Reading};
-use crate::auth::Scope;
+use crate::auth::{Scope, SpaceRole};
 use crate::error::{Error, Result};
 use crate::http::reply::Recorded;
 use crate::http::{
     Answer, Check, Created, IdempotencyKey, Issues, NoContent, Ok200, Params, Reply, Timestamp,
     Unread,
 };
-use crate::limits::Write;
+use crate::limits::{Kept, Write};
 use crate::store::ids::{OrgId, SpaceId};
+use crate::store::rights::Right;
 use crate::store::spaces as store;
 use dropshot::{Path, endpoint};
 use futures::FutureExt;
@@ -305,13 +306,12 @@ pub(super) async fn space_create(
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
     };
-    let outcome: Result<Recorded> = async {
+    let outcome: Result<Kept> = async {
         let space = store::create(&mut first.tx, &body.into_inner()?.into()).await?;
         let location = format!("{}/projects/{}", super::PREFIX, space.id);
-        Recorded::envelope::<Created<SpaceData>>(
-            SpaceData { project: space.into() },
-            Some(location),
-        )
+        let right = Right::Space(space.id.clone(), SpaceRole::Viewer);
+        let data = SpaceData { project: space.into() };
+        Ok(Recorded::envelope::<Created<SpaceData>>(data, Some(location))?.kept_for(right))
     }
     .await;
     first.finish(outcome).await

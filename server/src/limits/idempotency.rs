@@ -2,12 +2,16 @@
 //!
 //! Claiming the key, the work and the recording of its answer are one transaction: either all of it
 //! happened or nothing did, whatever dies in between.
+//!
+//! An answer is kept with the rights that it takes to see it; they are checked again before it is
+//! shown again.
 
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::http::reply::{Answer, Documented, Recorded, Reply};
 use crate::http::{IdempotencyKey, Json, scope};
 use crate::store::idempotency::{self, Claim, Key, Stored};
+use crate::store::rights::{Outside, Right};
 use crate::store::{Store, Tx};
 use http::{HeaderName, HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
@@ -37,6 +41,8 @@ pub struct Claimed {
     pub key: String,
     /// SHA-256 of everything that makes the request what it is.
     pub digest: [u8; 32],
+    /// What those are told of a Space who are not in it any more.
+    pub outside: Outside,
 }
 
 /// A part of a response, claimed or answered already.
@@ -50,7 +56,7 @@ pub enum Part {
 impl Claimed {
     fn of(request: &dropshot::RequestInfo, key: String, digest: [u8; 32]) -> Self {
         let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
-        Claimed { method, path, key, digest }
+        Claimed { method, path, key, digest, outside: Outside::Forbidden }
     }
 
     fn key(&self) -> Key<'_> {
@@ -93,6 +99,7 @@ pub async fn begin_bodiless<D: Documented>(
         path: path.to_owned(),
         key,
         digest: [0; 32],
+        outside: Outside::Forbidden,
     });
     claim(store, caller, claimed).await
 }
@@ -122,6 +129,12 @@ pub async fn begin_part(store: &Store, caller: &Caller, claimed: Option<Claimed>
             Ok(Part::First(Box::new(First { tx, claimed: Some(claimed) })))
         }
         Claim::Replay(stored) => {
+            for right in &stored.rights {
+                if let Err(error) = right.check(&mut tx, claimed.outside).await {
+                    tx.rollback().await?;
+                    return Err(error);
+                }
+            }
             tx.commit().await?;
             scope::set_header(
                 HeaderName::from_static("idempotency-replayed"),
@@ -144,12 +157,30 @@ pub async fn begin_part(store: &Store, caller: &Caller, claimed: Option<Claimed>
     }
 }
 
+/// An answer, and what it takes to be shown it again.
+pub struct Kept {
+    answer: Recorded,
+    rights: Vec<Right>,
+}
+
+impl Recorded {
+    /// Shown again to those who still have the right.
+    pub fn kept_for(self, right: Right) -> Kept {
+        self.kept_for_all(vec![right])
+    }
+
+    /// Shown again to those who still have all of the rights.
+    pub fn kept_for_all(self, rights: Vec<Right>) -> Kept {
+        Kept { answer: self, rights }
+    }
+}
+
 /// The answer to a request that made a secret, which is shown once and stored nowhere.
 pub struct WithSecret {
     /// For the first request: with the secret.
     pub shown: Recorded,
     /// For those after it: the same, without the secret.
-    pub kept: Recorded,
+    pub kept: Kept,
 }
 
 /// Work that waits for somebody else, without a transaction: see [`First::pause`].
@@ -190,13 +221,13 @@ impl First {
 
     /// Ends the work: records its answer, good or bad, and makes it durable; or undoes everything
     /// when the same request could succeed later.
-    pub async fn finish<D: Documented>(self, outcome: Result<Recorded>) -> Answer<D> {
+    pub async fn finish<D: Documented>(self, outcome: Result<Kept>) -> Answer<D> {
         Ok(Reply::from_recorded(self.settle(outcome).await?))
     }
 
     /// As [`First::finish`], for an answer that is only a part of the response.
-    pub async fn settle(self, outcome: Result<Recorded>) -> Result<Recorded> {
-        let outcome = outcome.map(|answer| WithSecret { kept: answer.clone(), shown: answer });
+    pub async fn settle(self, outcome: Result<Kept>) -> Result<Recorded> {
+        let outcome = outcome.map(|kept| WithSecret { shown: kept.answer.clone(), kept });
         self.end(outcome).await
     }
 
@@ -224,17 +255,20 @@ impl First {
             Err(error) if error.is_deterministic() => {
                 self.tx.undo_to_savepoint().await?;
                 let refusal = Recorded::failure(&error)?;
-                WithSecret { kept: refusal.clone(), shown: refusal }
+                // it shows nothing but what the same caller was told of their own request
+                WithSecret { kept: refusal.clone().kept_for(Right::Caller), shown: refusal }
             }
             Err(error) => {
                 self.tx.rollback().await?;
                 return Err(error);
             }
         };
+        let Kept { answer: kept, rights } = answer.kept;
         let stored = Stored {
-            status: answer.kept.status.as_u16(),
-            body: answer.kept.body,
-            location: answer.kept.location,
+            status: kept.status.as_u16(),
+            body: kept.body,
+            location: kept.location,
+            rights,
         };
         idempotency::record(&mut self.tx, claimed.key(), &stored).await?;
         self.tx.commit().await?;
@@ -263,7 +297,8 @@ mod tests {
 
     fn digest(key_id: &KeyId, [method, path, key]: [&str; 3], body: u8) -> Option<[u8; 32]> {
         let (method, path, key) = (method.to_owned(), path.to_owned(), key.to_owned());
-        let claimed = Some(Claimed { method, path, key, digest: [body; 32] });
+        let (digest, outside) = ([body; 32], Outside::Forbidden);
+        let claimed = Some(Claimed { method, path, key, digest, outside });
         Paused { caller: caller(key_id), claimed }.digest()
     }
 

@@ -5,7 +5,7 @@ mod known;
 mod rate;
 
 pub use idempotency::{
-    Claimed, First, Part, Paused, WithSecret, Write, begin, begin_bodiless, begin_part,
+    Claimed, First, Kept, Part, Paused, WithSecret, Write, begin, begin_bodiless, begin_part,
 };
 pub use known::KnownKeys;
 pub use rate::{Applicant, Bucket, Limits, Quota, count_failure, digest};

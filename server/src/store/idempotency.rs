@@ -1,10 +1,11 @@
 //! What requests with an `Idempotency-Key` were answered (contract A5).
 
+use super::rights::Right;
 use super::statements::Keep;
 use super::{Store, Tx};
 use crate::error::Result;
 use diesel::QueryableByName;
-use diesel::sql_types::{Binary, Nullable, SmallInt, Text, Timestamptz};
+use diesel::sql_types::{Array, Binary, Nullable, SmallInt, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 
 /// Which request.
@@ -29,6 +30,8 @@ pub struct Stored {
     pub body: String,
     /// The `Location` header.
     pub location: Option<String>,
+    /// What it takes to be shown it again.
+    pub rights: Vec<Right>,
 }
 
 /// What is known of a request.
@@ -54,6 +57,8 @@ struct Row {
     body: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
     location: Option<String>,
+    #[diesel(sql_type = Nullable<Array<Text>>)]
+    rights: Option<Vec<String>>,
 }
 
 /// Claims the key for this transaction, or tells what stands in the way.
@@ -72,7 +77,13 @@ pub async fn claim(tx: &mut Tx, key: Key<'_>) -> Result<Claim> {
         .await?;
     Ok(match (row.outcome.as_str(), row.status, row.body) {
         ("replay", Some(status), Some(body)) => {
-            Claim::Replay(Stored { status: status.unsigned_abs(), body, location: row.location })
+            let rights = row.rights.unwrap_or_default();
+            Claim::Replay(Stored {
+                status: status.unsigned_abs(),
+                body,
+                location: row.location,
+                rights: rights.iter().map(|text| Right::parse(text)).collect::<Result<_>>()?,
+            })
         }
         ("mismatch", ..) => Claim::Mismatch,
         ("running", ..) => Claim::Running,
@@ -86,8 +97,8 @@ pub async fn record(tx: &mut Tx, key: Key<'_>, answer: &Stored) -> Result<()> {
     let now = tx.now();
     diesel::sql_query(
         "INSERT INTO idempotency_keys (key_id, method, path, idempotency_key, org_id, \
-         request_digest, status, body, location, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, coalesce($10, clock_timestamp()))",
+         request_digest, status, body, location, created_at, rights) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, coalesce($10, clock_timestamp()), $11)",
     )
     .bind::<Text, _>(key_id)
     .bind::<Text, _>(key.method)
@@ -99,6 +110,7 @@ pub async fn record(tx: &mut Tx, key: Key<'_>, answer: &Stored) -> Result<()> {
     .bind::<Text, _>(&answer.body)
     .bind::<Nullable<Text>, _>(answer.location.as_deref())
     .bind::<Nullable<Timestamptz>, _>(now)
+    .bind::<Array<Text>, _>(answer.rights.iter().map(Right::stored).collect::<Vec<_>>())
     .kept()
     .execute(tx.connection())
     .await?;

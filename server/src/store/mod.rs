@@ -28,6 +28,7 @@ mod position;
 pub mod quotas;
 pub mod reactions;
 pub mod requirements;
+pub mod rights;
 pub mod saved_sessions;
 mod schema;
 pub mod search;

@@ -1,14 +1,15 @@
 //! Many notes at once (contract E3).
 
-use super::{Memory, MemoryCreate};
+use super::{Memory, MemoryCreate, right_to};
 use crate::api::{Call, Ctx};
 use crate::auth::Scope;
 use crate::error::Result;
 use crate::http::reply::Recorded;
 use crate::http::{Answer, Check, Created, IdempotencyKey, Issues, Unread, scope};
-use crate::limits::Write;
+use crate::limits::{Kept, Write};
 use crate::search::{embedder::Urgency, owner};
 use crate::store::memory as store;
+use crate::store::rights::Right;
 use dropshot::endpoint;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -81,14 +82,18 @@ pub(in crate::api) async fn memory_batch(
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
     };
-    let outcome: Result<Recorded> = async {
+    let outcome: Result<Kept> = async {
         let new: Vec<store::NewMemory> =
             body.into_inner()?.memories.into_iter().map(Into::into).collect();
         let embedded: Vec<_> = vectors.iter().map(|v| v.as_ref().map(|v| v.embedded())).collect();
         let embedded: Vec<_> = embedded.iter().map(Option::as_ref).collect();
         let written = store::create_all(&mut first.tx, &new, &embedded).await?;
+        let mut rights: Vec<_> = written.iter().map(right_to).collect();
+        rights.sort_unstable_by_key(Right::stored);
+        rights.dedup();
         let memories = written.into_iter().map(Memory::try_from).collect::<Result<_>>()?;
-        Recorded::envelope::<Created<MemoryBatchData>>(MemoryBatchData { memories }, None)
+        let data = MemoryBatchData { memories };
+        Ok(Recorded::envelope::<Created<MemoryBatchData>>(data, None)?.kept_for_all(rights))
     }
     .await;
     if let Err(error) = &outcome {

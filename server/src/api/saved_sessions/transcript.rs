@@ -10,9 +10,10 @@ use crate::http::reply::Recorded;
 use crate::http::{
     Bare200, BareAnswer, Check, IdempotencyKey, Issues, Params, Reply, Timestamp, Unread,
 };
-use crate::limits::Write;
+use crate::limits::{Kept, Write};
 use crate::store::ids::UserId;
 use crate::store::messages::Usage;
+use crate::store::rights::Right;
 use crate::store::session_kinds::TranscriptRole;
 use crate::store::transcripts as store;
 use dropshot::{Path, endpoint};
@@ -325,16 +326,18 @@ pub(in crate::api) async fn saved_session_transcript_append(
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
     };
-    let outcome: Result<Recorded> = async {
+    let outcome: Result<Kept> = async {
         let entries: Vec<_> =
             body.into_inner()?.messages.into_iter().map(store::Entry::from).collect();
         let (place, wanted) = path.into_inner().enter(&mut first.tx).await?;
         let appended = store::append(&mut first.tx, &place, wanted, &entries).await?;
-        Recorded::bare::<Bare200<TranscriptAppendResponse>>(TranscriptAppendResponse {
+        let right = Right::Change(place.0.id.clone(), appended.session.id.clone());
+        let data = TranscriptAppendResponse {
             messages: appended.messages.into_iter().map(TranscriptMessage::from).collect(),
             appended: u32::try_from(appended.appended).unwrap_or(u32::MAX),
             session: appended.session.into(),
-        })
+        };
+        Ok(Recorded::bare::<Bare200<TranscriptAppendResponse>>(data)?.kept_for(right))
     }
     .await;
     Ok(first.finish(outcome).await?)

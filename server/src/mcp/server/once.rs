@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::http::reply::Recorded;
 use crate::http::rpc::Fault;
 use crate::limits::{Claimed, First, Part, begin_part};
+use crate::store::rights::{Outside, Right};
 use http::{HeaderMap, StatusCode};
 use rmcp::model::JsonObject;
 use serde::Serialize;
@@ -44,6 +45,7 @@ pub fn claimed(
         path: format!("tools/{}", tool.name()),
         key,
         digest: digest.into(),
+        outside: Outside::Absent,
     })
 }
 
@@ -55,11 +57,14 @@ pub async fn begin(call: &Call<'_>, claimed: Option<Claimed>) -> Result<Once, Re
     })
 }
 
-/// Ends the work, and keeps what came of it.
-pub async fn finish(first: First, outcome: Result<impl Serialize>) -> Result<Value, Refusal> {
-    let outcome = outcome.and_then(|result| {
+/// Ends the work, and keeps what came of it for those who have the right to see it.
+pub async fn finish(
+    first: First,
+    outcome: Result<(impl Serialize, Right)>,
+) -> Result<Value, Refusal> {
+    let outcome = outcome.and_then(|(result, right)| {
         let body = serde_json::to_string(&result).map_err(Error::internal)?;
-        Ok(Recorded { status: StatusCode::OK, body, location: None })
+        Ok(Recorded { status: StatusCode::OK, body, location: None }.kept_for(right))
     });
     kept(first.settle(outcome).await?)
 }

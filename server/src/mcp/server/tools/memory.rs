@@ -2,7 +2,7 @@
 
 use super::Tool;
 use super::spaces::space_by_slug;
-use crate::api::memory::{MAX_QUERY, check_content, check_source_url};
+use crate::api::memory::{MAX_QUERY, check_content, check_source_url, right_to};
 use crate::api::spaces::MAX_LIMIT;
 use crate::error::{Error, Result};
 use crate::http::Timestamp;
@@ -261,8 +261,9 @@ pub async fn add_memory(
         };
         let embedded = vectors.as_ref().map(|v| v.embedded());
         let memory = store::create(&mut first.tx, &new, embedded.as_ref()).await?;
+        let right = right_to(&memory);
         let (memory, truncation) = truncation::fit_one(Note::of(memory, None))?;
-        Ok::<_, Error>(WrittenMemory { memory, truncation })
+        Ok::<_, Error>((WrittenMemory { memory, truncation }, right))
     }
     .await;
     once::finish(*first, outcome).await

@@ -4,6 +4,7 @@ use super::Tool;
 use super::sessions::SessionView;
 use crate::api::mentions::mentions;
 use crate::api::messages::{MAX_BODY, MAX_LIMIT};
+use crate::auth::SpaceRole;
 use crate::error::{Error, Result};
 use crate::http::Timestamp;
 use crate::http::{Check, Issues};
@@ -13,6 +14,7 @@ use crate::mcp::server::truncation::{self, Cut, Truncation};
 use crate::mcp::server::turn::{Call, end};
 use crate::store::ids::{MessageId, SessionId, UserId};
 use crate::store::messages::{self as store, Filter, NewMessage};
+use crate::store::rights::Right;
 use crate::store::{Tx, sessions, spaces};
 use rmcp::model::JsonObject;
 use schemars::JsonSchema;
@@ -30,7 +32,7 @@ fn default_messages() -> u32 {
 async fn session_by_id(
     tx: &mut Tx,
     id: &str,
-) -> Result<(sessions::Session, (spaces::Space, crate::auth::SpaceRole))> {
+) -> Result<(sessions::Session, (spaces::Space, SpaceRole))> {
     let id: SessionId = id.parse().map_err(|_| Error::not_found("session"))?;
     sessions::find(tx, &id).await
 }
@@ -207,7 +209,8 @@ pub async fn post_message(
         };
         let said = store::send(&mut first.tx, &space, &session.id, &new).await?;
         let (message, truncation) = truncation::fit_one(Said::from(said))?;
-        Ok::<_, Error>(PostedMessage { message, truncation })
+        let right = Right::Session(space.0.id, session.id, SpaceRole::Member);
+        Ok::<_, Error>((PostedMessage { message, truncation }, right))
     }
     .await;
     once::finish(*first, outcome).await
