@@ -15,10 +15,17 @@ async fn me_has_exactly_these_fields() {
     let org = server.org("acme").await;
     let space = org.owner.space("Platform team").await;
     let me = org.owner.get("/me").await.data(200);
-    assert_eq!(fields(&me), ["organization", "role", "scopes", "spaces", "user"]);
+    assert_eq!(fields(&me), ["key", "organization", "role", "scopes", "spaces", "user"]);
+    let sql = "SELECT id FROM api_keys WHERE user_id = $1";
+    let user = org.owner.user_id.as_str();
+    let key: String = server.sql().await.query_one(sql, &[&user]).await.expect("one").get(0);
     assert_eq!(
         me,
         json!({
+            "key": {
+                "id": key, "name": "test", "prefix": &org.owner.key.as_deref().expect("a key")[..12],
+                "expiresAt": Value::Null,
+            },
             "user": {
                 "id": org.owner.user_id.as_str(), "email": "owner@acme.test", "name": Value::Null,
             },

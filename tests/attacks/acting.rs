@@ -3,7 +3,7 @@
 use crate::fixture::cluster::connect_to;
 use crate::fixture::mcp::{MCP_SCOPES, Mcp};
 use crate::fixture::shape::{each, fields, id};
-use crate::fixture::{Caller, Options, Org, Server, embedders};
+use crate::fixture::{Answer, Caller, Options, Org, Server, embedders};
 use serde_json::{Value, json};
 use switchy_server::auth::OrgRole;
 
@@ -347,4 +347,232 @@ async fn what_a_key_writes_for_another_says_so_everywhere() {
     own(&acting.tool("add_memory", note).await["memory"]);
     own(&eve.note(json!({ "content": "y", "visibility": "ORG" })).await);
     own(&eve.post(&messages, json!({ "body": "y" })).await.data(201)["message"]);
+}
+
+/// A repeated request is refused like a new one, now that the first one would be.
+#[track_caller]
+fn forgets(answer: &Answer, status: u16, code: &str) {
+    answer.fails(status, code);
+    assert_eq!(answer.header("idempotency-replayed"), None, "{}", answer.text);
+}
+
+#[track_caller]
+fn replays(answer: &Answer, first: &Answer) {
+    assert_eq!(answer.header("idempotency-replayed"), Some("true"), "{}", answer.text);
+    assert_eq!(answer.text, first.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_left_a_space_is_shown_no_kept_answer_about_it() {
+    let (server, org) = acme().await;
+    let eve = server.member(&org, "eve", OrgRole::Member).await;
+    let guest = server.member(&org, "gus", OrgRole::Member).await;
+    let space = org.owner.space("Team").await;
+    let space = id(&space).to_owned();
+    server.admit(&space, &eve, "OWNER").await;
+    let sessions = "/spaces/team/sessions";
+    let made = org.owner.post(sessions, json!({ "name": "x" })).await.data(201);
+    let messages = format!("{sessions}/{}/messages", id(&made["session"]));
+    let said = org.owner.post(&messages, json!({ "body": "hush" })).await.data(201);
+    let reactions = format!("/spaces/team/messages/{}/reactions", id(&said["message"]));
+    let note = json!({ "content": "x", "visibility": "SPACE", "spaceId": space });
+    let mine = json!({ "content": "x", "visibility": "PRIVATE" });
+    let saved = "/v1/org/acme/ws/team/sessions";
+    let uuid = "3f2b8c1e-5a77-4d0e-9c1b-2f8e6a4d7b90";
+    let turn = json!({ "messages": [{ "role": "user", "content": "x" }] });
+    let requests = [
+        (sessions.to_owned(), json!({ "name": "Upgrade" })),
+        (messages, json!({ "body": "secret" })),
+        (reactions, json!({ "emoji": "👍" })),
+        ("/memory".to_owned(), note.clone()),
+        ("/memory/batch".to_owned(), json!({ "memories": [mine, note] })),
+        (saved.to_owned(), json!({ "id": uuid, "model": "m" })),
+        (format!("{saved}/{uuid}/transcript"), turn),
+        (format!("{saved}/{uuid}/archive"), Value::Null),
+        (
+            format!("/projects/{space}/members"),
+            json!({ "userId": guest.user_id.as_str(), "role": "VIEWER" }),
+        ),
+    ];
+    let ask = async |path: &str, body: &Value| match body {
+        Value::Null => {
+            let request = eve.request(http::Method::POST, path).header("Idempotency-Key", "k");
+            Answer::of(request).await
+        }
+        body => eve.post_once(path, "k", body.clone()).await,
+    };
+    let mut first = Vec::new();
+    for (path, body) in &requests {
+        let answer = ask(path, body).await;
+        assert!(answer.status.is_success(), "{path}: {}", answer.text);
+        replays(&ask(path, body).await, &answer);
+        first.push(answer);
+    }
+    server.dismiss(&space, &eve).await;
+    for (path, body) in &requests {
+        forgets(&ask(path, body).await, 403, "FORBIDDEN");
+    }
+    // who may only read is refused what only writers may
+    server.admit(&space, &eve, "VIEWER").await;
+    for (path, body) in &requests {
+        forgets(&ask(path, body).await, 403, "FORBIDDEN");
+    }
+    server.admit(&space, &eve, "OWNER").await;
+    for ((path, body), answer) in requests.iter().zip(&first) {
+        replays(&ask(path, body).await, answer);
+    }
+    assert_eq!(org.owner.delete(&format!("/projects/{space}")).await.status, 204);
+    for (path, body) in &requests {
+        forgets(&ask(path, body).await, 404, "NOT_FOUND");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_answer_about_a_space_goes_with_its_maker() {
+    let (server, org) = acme().await;
+    let eve = server.member(&org, "eve", OrgRole::Member).await;
+    let body = json!({ "name": "Team", "description": "secret" });
+    let first = eve.post_once("/projects", "k", body.clone()).await;
+    let space = first.body["data"]["project"]["id"].as_str().expect("an id").to_owned();
+    server.admit(&space, &org.owner, "OWNER").await;
+    // what may still be seen is still shown
+    server.admit(&space, &eve, "VIEWER").await;
+    replays(&eve.post_once("/projects", "k", body.clone()).await, &first);
+    server.dismiss(&space, &eve).await;
+    forgets(&eve.post_once("/projects", "k", body).await, 403, "FORBIDDEN");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_admin_no_more_is_shown_no_kept_answer_of_one() {
+    let (server, org) = acme().await;
+    let ada = server.member(&org, "ada", OrgRole::Admin).await;
+    let requests = [
+        ("/keys".to_owned(), json!({ "name": "bot", "scopes": ["memory:read"] })),
+        (
+            format!("/org/{}/invitations", org.id),
+            json!({ "email": "x@acme.test", "role": "MEMBER" }),
+        ),
+    ];
+    let mut first = Vec::new();
+    for (path, body) in &requests {
+        let answer = ada.post_once(path, "k", body.clone()).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        first.push(answer);
+        let again = ada.post_once(path, "k", body.clone()).await;
+        assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    }
+    let path = format!("/org/{}/members/{}", org.id, ada.user_id);
+    org.owner.patch(&path, json!({ "role": "MEMBER" })).await.data(200);
+    for (path, body) in &requests {
+        forgets(&ada.post_once(path, "k", body.clone()).await, 403, "FORBIDDEN");
+    }
+    org.owner.patch(&path, json!({ "role": "ADMIN" })).await.data(200);
+    for (path, body) in &requests {
+        let again = ada.post_once(path, "k", body.clone()).await;
+        assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_left_an_organization_is_not_shown_that_they_joined() {
+    let (server, org) = acme().await;
+    let other = server.org("other").await;
+    let eve = server.member(&other, "eve", OrgRole::Member).await;
+    let body = json!({ "email": eve.email, "role": "MEMBER" });
+    let made = org.owner.post(&format!("/org/{}/invitations", org.id), body).await.data(201);
+    let token = made["invitation"]["token"].as_str().expect("a token");
+    let path = format!("/invitations/{token}/accept");
+    let accept = async || {
+        let request = eve.request(http::Method::POST, &path).header("Idempotency-Key", "k");
+        Answer::of(request).await
+    };
+    let first = accept().await;
+    assert_eq!(first.status, 200, "{}", first.text);
+    replays(&accept().await, &first);
+    let gone = org.owner.delete(&format!("/org/{}/members/{}", org.id, eve.user_id)).await;
+    assert_eq!(gone.status, 204);
+    forgets(&accept().await, 403, "FORBIDDEN");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_result_of_a_tool_takes_the_same_rights() {
+    let (server, org) = acme().await;
+    let eve = server.member(&org, "eve", OrgRole::Member).await;
+    let space = org.owner.space("Team").await;
+    let space = id(&space).to_owned();
+    server.admit(&space, &eve, "MEMBER").await;
+    let uuid = "3f2b8c1e-5a77-4d0e-9c1b-2f8e6a4d7b90";
+    let saved = json!({ "id": uuid, "model": "m", "visibility": "private" });
+    eve.post("/v1/org/acme/ws/team/sessions", saved).await.bare();
+    let sql = "SELECT id FROM sessions WHERE external_id = $1::text::uuid";
+    let session: String = server.sql().await.query_one(sql, &[&uuid]).await.expect("it").get(0);
+    let (mcp, key) = acting_key(&server, &org.owner).await;
+    let acting = mcp.acting_for(&eve);
+    let consent = format!("/me/delegations/{key}");
+    eve.put(&consent).await.data(200);
+    let of_space = json!({ "content": "x", "visibility": "SPACE", "spaceSlug": "team" });
+    let said = json!({ "sessionId": session, "content": "hush" });
+    let calls = [
+        ("add_memory", of_space, None, "NOT_FOUND"),
+        ("post_message", said, Some("NOT_FOUND"), "NOT_FOUND"),
+        ("add_memory", private("x"), Some("ACTOR_FORBIDDEN"), ""),
+    ];
+    let ask =
+        async |n: usize| acting.call_once(calls[n].0, &n.to_string(), calls[n].1.clone()).await;
+    for n in 0..calls.len() {
+        ask(n).await.structured();
+        assert_eq!(ask(n).await.header("idempotency-replayed"), Some("true"));
+    }
+    // without her consent
+    assert_eq!(eve.delete(&consent).await.status, 204);
+    for (n, (_, _, code, _)) in calls.iter().enumerate() {
+        let answer = ask(n).await;
+        match code {
+            None => drop(answer.structured()),
+            Some(code) => {
+                let status = if *code == "NOT_FOUND" { 404 } else { 403 };
+                answer.refuses(status, SERVER_ERROR, code);
+            }
+        }
+    }
+    // without her membership
+    eve.put(&consent).await.data(200);
+    server.dismiss(&space, &eve).await;
+    for (n, (_, _, _, code)) in calls.iter().enumerate() {
+        let answer = ask(n).await;
+        match *code {
+            "" => drop(answer.structured()),
+            code => drop(answer.refuses(404, SERVER_ERROR, code)),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_lists_rotates_and_revokes_their_own_keys() {
+    let (server, org) = acme().await;
+    let eve = server.member(&org, "eve", OrgRole::Member).await;
+    let mia = server.member(&org, "mia", OrgRole::Member).await;
+    let spare = server.key_for(&eve, &["memory:read"]).await;
+    let (eves, spares) = (id_of(&server, &eve).await, id_of(&server, &spare).await);
+    let (mias, owners) = (id_of(&server, &mia).await, id_of(&server, &org.owner).await);
+    let listed = eve.get("/keys").await.data(200);
+    assert_eq!(each(&listed["keys"], "id"), [&*spares, &*eves], "newest first, and no other's");
+    // the key that is used says which it is
+    let me = spare.get("/me").await.data(200);
+    assert_eq!(me["key"]["id"], spares.as_str());
+    assert_eq!(me["key"]["name"], listed["keys"][0]["name"]);
+    assert_eq!(me["key"]["prefix"], listed["keys"][0]["prefix"]);
+    assert_eq!(me["key"]["expiresAt"], Value::Null);
+    for other in [&mias, &owners] {
+        eve.delete(&format!("/keys/{other}")).await.fails(404, "NOT_FOUND");
+        eve.post_empty(&format!("/keys/{other}/rotate")).await.fails(404, "NOT_FOUND");
+    }
+    let rotated = eve.post_empty(&format!("/keys/{spares}/rotate")).await.data(200);
+    spare.get("/me").await.fails(401, "AUTH_ERROR");
+    let secret = rotated["key"]["secret"].as_str().expect("a secret").to_owned();
+    let fresh = Caller { key: Some(secret), ..eve.clone() };
+    assert_eq!(fresh.get("/me").await.data(200)["key"]["id"], spares.as_str());
+    assert_eq!(eve.delete(&format!("/keys/{spares}")).await.status, 204);
+    fresh.get("/me").await.fails(401, "AUTH_ERROR");
+    assert_eq!(each(&eve.get("/keys").await.data(200)["keys"], "id"), [&*eves]);
 }

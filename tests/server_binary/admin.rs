@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use switchy_server::store::quotas::{self, Quotas};
 
 /// What `--output json` prints, in this order.
-const KEYS: [&str; 6] = ["organizationId", "organizationSlug", "userId", "email", "role", "apiKey"];
+const KEYS: [&str; 7] =
+    ["organizationId", "organizationSlug", "userId", "email", "role", "apiKey", "expiresAt"];
 
 /// A server in this process, and the program beside it on the same database.
 struct Team {

@@ -28,7 +28,9 @@ async fn the_first_start_prints_a_key_once_and_the_second_keeps_what_was_written
     let first = stop(first, Signal::SIGTERM);
     assert_eq!(first.status.code(), Some(0), "{first:?}");
     assert!(is_gone(postgres));
-    for said in ["my-team", "owner@localhost", &url, "shown this once", "`local`"] {
+    for said in
+        ["my-team", "owner@localhost", &url, "shown this once", "does not expire", "`local`"]
+    {
         assert!(first.stdout.contains(said), "{said}: {}", first.stdout);
     }
     assert_eq!(first.stdout.matches(&key).count(), 1, "{}", first.stdout);

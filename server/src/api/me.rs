@@ -2,8 +2,8 @@
 
 use super::{Ctx, Reading};
 use crate::auth::{OrgRole, SpaceRole};
-use crate::http::{Answer, Ok200, Reply};
-use crate::store::ids::{OrgId, SpaceId, UserId};
+use crate::http::{Answer, Ok200, Reply, Timestamp};
+use crate::store::ids::{KeyId, OrgId, SpaceId, UserId};
 use crate::store::{accounts, spaces};
 use dropshot::endpoint;
 use futures::FutureExt;
@@ -55,9 +55,25 @@ struct Membership {
     role: SpaceRole,
 }
 
+/// The key that is used, without its secret.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct UsedKey {
+    /// The key's id.
+    id: KeyId,
+    /// What it is for.
+    name: String,
+    /// How its secret begins.
+    prefix: String,
+    /// When it ceases to work; `null` if never.
+    expires_at: Option<Timestamp>,
+}
+
 /// The key's user, organization and rights.
 #[derive(Serialize, JsonSchema)]
 struct Me {
+    /// The key that is used.
+    key: UsedKey,
     /// The user as whom the key acts.
     user: User,
     /// The organization that the key is for.
@@ -72,19 +88,25 @@ struct Me {
 
 /// Who am I?
 ///
-/// The user, organization, role, scopes and Spaces of the key that is used. Any key may ask.
+/// The key that is used, and its user, organization, role, scopes and Spaces. Any key may ask.
 #[endpoint { method = GET, path = "/api/me", tags = ["System"], operation_id = "me" }]
 pub(super) async fn me(ctx: Ctx) -> Answer<Ok200<Me>> {
-    let (call, (org, user, spaces)) = Reading::new(&ctx, None)
+    let (call, (org, user, key, spaces)) = Reading::new(&ctx, None)
         .run((), |tx, ()| {
             let me = async move {
-                let (org, user) = accounts::me(tx).await?;
-                Ok((org, user, spaces::memberships(tx).await?))
+                let (org, user, key) = accounts::me(tx).await?;
+                Ok((org, user, key, spaces::memberships(tx).await?))
             };
             me.boxed()
         })
         .await?;
     Reply::ok(Me {
+        key: UsedKey {
+            id: key.id,
+            name: key.name,
+            prefix: key.prefix,
+            expires_at: key.expires_at.map(Timestamp::from),
+        },
         user: User { id: user.id, email: user.email, name: user.name },
         organization: Organization { id: org.id, slug: org.slug, name: org.name },
         role: call.caller().role,

@@ -109,6 +109,9 @@ pub(super) struct KeyCreate {
     common: Common,
 }
 
+/// What is said of a key that is made here.
+pub(crate) const NO_EXPIRY: &str = "It does not expire: rotate or revoke it when you must.";
+
 /// What was made.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -119,6 +122,8 @@ pub(crate) struct Made {
     pub(crate) email: String,
     role: OrgRole,
     pub(crate) api_key: String,
+    /// When the key ceases to work; `None`: never, as all that are made here.
+    expires_at: Option<String>,
 }
 
 impl Made {
@@ -130,6 +135,7 @@ impl Made {
             email: user.email.clone(),
             role,
             api_key: api_key.to_owned(),
+            expires_at: None,
         }
     }
 
@@ -140,7 +146,7 @@ impl Made {
                 "Organization  {} ({})\n\
                  User          {} ({}), {}\n\
                  API key       {}\n\
-                 The key is shown this once; it is stored nowhere.\n",
+                 The key is shown this once; it is stored nowhere. {NO_EXPIRY}\n",
                 self.organization_slug,
                 self.organization_id,
                 self.email,

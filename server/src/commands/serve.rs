@@ -235,7 +235,7 @@ Switchy is ready at {url}
   owner         {owner}
   API key       {key}
 
-The key is shown this once.
+The key is shown this once. {expiry}
 {saved}
 
 Try, in another terminal:
@@ -248,5 +248,6 @@ Try, in another terminal:
         organization = made.organization_slug,
         owner = made.email,
         key = made.api_key,
+        expiry = admin::NO_EXPIRY,
     ))
 }

@@ -1,8 +1,9 @@
 //! Organizations, users, members and keys: what the operator's commands make, and `GET /me` shows.
 
 use super::ids::{KeyId, OrgId, UserId};
+use super::keys::Key;
 use super::schema::{api_keys, members, orgs, users};
-use super::{SystemTx, Tx};
+use super::{SystemTx, Tx, visibility};
 use crate::auth::{ApiKey, KeySecret, OrgRole, Scopes};
 use crate::error::{Error, Result};
 use chrono::{DateTime, Utc};
@@ -33,15 +34,17 @@ pub struct User {
     pub created_at: DateTime<Utc>,
 }
 
-/// The caller's own organization and user.
-pub async fn me(tx: &mut Tx) -> Result<(Org, User)> {
+/// The caller's own organization, user and key.
+pub async fn me(tx: &mut Tx) -> Result<(Org, User, Key)> {
     let caller = tx.caller().clone();
     Ok(members::table
         .inner_join(orgs::table)
         .inner_join(users::table)
+        .inner_join(api_keys::table.on(api_keys::id.eq(&caller.key_id)))
         .filter(members::org_id.eq(&caller.org_id))
         .filter(members::user_id.eq(&caller.user_id))
-        .select((Org::as_select(), User::as_select()))
+        .filter(visibility::key(&caller))
+        .select((Org::as_select(), User::as_select(), Key::as_select()))
         .first(tx.connection())
         .await?)
 }
