@@ -7,8 +7,8 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::{
-    Billing, Invitations, Keys, Members, Memory, Messages, Request, SavedSessions, Sessions,
-    SpaceMembers, Spaces,
+    Billing, Delegations, Invitations, Keys, Members, Memory, Messages, Request, SavedSessions,
+    Sessions, SpaceMembers, Spaces,
     call::{Call, Settings, Sleep},
     generated,
     invitations::InvitationAccept,
@@ -88,6 +88,11 @@ impl Client {
     /// The API keys of the organization.
     pub fn keys(&self) -> Keys<'_> {
         Keys { client: self }
+    }
+
+    /// The keys of others that may reach what is the caller's alone.
+    pub fn delegations(&self) -> Delegations<'_> {
+        Delegations { client: self }
     }
 
     /// The sessions of the Space with this slug.

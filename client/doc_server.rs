@@ -45,7 +45,12 @@ pub async fn start() -> MockServer {
         "endpointUrl": "https://mcp.example.com/mcp", "authType": "BEARER", "health": "UNKNOWN",
         "lastCheckedAt": null, "createdAt": NOW
     });
+    let delegation = json!({
+        "keyId": ID, "keyName": "Chat bot", "keyPrefix": "sk_live_4fQz", "keyUserId": ID,
+        "createdAt": NOW
+    });
     let me = json!({
+        "key": { "id": ID, "name": "Laptop", "prefix": "sk_live_4fQz", "expiresAt": null },
         "user": { "id": ID, "email": "ada@example.com", "name": "Ada" },
         "organization": organization, "role": "OWNER", "scopes": ["spaces:read"],
         "spaces": [{ "id": ID, "name": "Platform team", "slug": "platform-team", "role": "OWNER" }]
@@ -154,6 +159,7 @@ pub async fn start() -> MockServer {
         ("POST", "^/api/memory$", 201, json!({ "memory": note })),
         ("POST", "^/api/memory/batch$", 201, json!({ "memories": [note, note] })),
         ("PATCH", "^/api/memory/[^/]+$", 200, json!({ "memory": note })),
+        ("PUT", "^/api/me/delegations/[^/]+$", 200, json!({ "delegation": delegation })),
         ("POST", "^/api/keys$", 201, json!({ "key": minted })),
         ("POST", "^/api/keys/[^/]+/rotate$", 200, json!({ "key": minted })),
         (

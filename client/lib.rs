@@ -3,6 +3,7 @@
 mod billing;
 mod call;
 mod client;
+mod delegations;
 mod enums;
 mod envelope;
 mod error;
@@ -27,6 +28,7 @@ mod tests;
 
 pub use billing::{Billing, TopUp};
 pub use client::{BuildError, Client, ClientBuilder, DEFAULT_BASE_URL, DEFAULT_TIMEOUT};
+pub use delegations::Delegations;
 pub use error::{Error, ErrorCode, FieldError, PathStep};
 pub use events::{Event, EventKind, Events, MAX_RECONNECTS, MAX_SILENCE};
 pub use invitations::Invitations;
@@ -51,6 +53,7 @@ pub mod operation {
         SpaceMcpUnbind,
     };
     pub use crate::{
+        delegations::{DelegationAllow, DelegationEnd, DelegationList},
         invitations::{InvitationAccept, InvitationCreate, InvitationList, InvitationRevoke},
         keys::{KeyCreate, KeyList, KeyRevoke, KeyRotate},
         members::{MemberList, MemberRemove, MemberUpdate},

@@ -55,12 +55,14 @@ async fn a_note_has_exactly_these_fields_and_null_where_nothing_is_known() {
             "content",
             "createdAt",
             "id",
+            "onBehalfOf",
             "organizationId",
             "sourceUrl",
             "spaceId",
             "tags",
             "updatedAt",
-            "visibility"
+            "visibility",
+            "writtenByUserId"
         ]
     );
     assert_eq!(location, format!("/api/memory/{}", id(bare)));

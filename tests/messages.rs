@@ -99,9 +99,11 @@ async fn a_message_has_exactly_these_fields_and_null_where_nothing_is_known() {
             "id",
             "mentions",
             "model",
+            "onBehalfOf",
             "parentMessageId",
             "sessionId",
-            "usage"
+            "usage",
+            "writtenByUserId"
         ]
     );
     assert_cuid(&message["id"]);

@@ -97,9 +97,12 @@ pub enum Command {
     /// Invitations into the organization
     #[command(subcommand)]
     Invite(Invite),
-    /// API keys of the organization
+    /// API keys: your own, and as OWNER or ADMIN everybody's
     #[command(subcommand)]
     Key(Key),
+    /// Which keys of others may reach your PRIVATE notes and private sessions
+    #[command(subcommand)]
+    Delegation(Delegation),
     /// Plan and credits of the organization
     #[command(subcommand)]
     Billing(Billing),
@@ -273,7 +276,7 @@ pub enum SpaceMember {
 
 #[derive(Debug, Subcommand)]
 pub enum Key {
-    /// List the keys of the organization
+    /// List your keys; as OWNER or ADMIN those of the organization
     List,
     /// Mint a key, which acts as you; it is shown this once
     Create {
@@ -302,6 +305,25 @@ pub enum Key {
         /// The keys' ids
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Delegation {
+    /// List the keys that you have allowed it
+    List,
+    /// Let a key reach them when it acts for you
+    Allow {
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        /// The key's id; its user knows it
+        key: String,
+    },
+    /// Let a key do so no longer, from its next request on
+    End {
+        /// The key's id
+        key: String,
     },
 }
 

@@ -132,14 +132,20 @@ ALTER TABLE messages ADD COLUMN written_by_user_id text REFERENCES users;
 -- The database says it, and whoever writes cannot say otherwise.
 CREATE FUNCTION say_whose_key() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        NEW.written_by_user_id := OLD.written_by_user_id;
+        RETURN NEW;
+    END IF;
     NEW.written_by_user_id := (SELECT k.user_id FROM api_keys k WHERE k.id = acting_key());
     RETURN NEW;
 END
 $$;
-CREATE TRIGGER say_whose_key BEFORE INSERT ON memories FOR EACH ROW
-    WHEN (acting_key() <> '') EXECUTE FUNCTION say_whose_key();
-CREATE TRIGGER say_whose_key BEFORE INSERT ON messages FOR EACH ROW
-    WHEN (acting_key() <> '') EXECUTE FUNCTION say_whose_key();
+CREATE TRIGGER say_whose_key BEFORE INSERT OR UPDATE OF written_by_user_id ON memories FOR EACH ROW
+    WHEN (acting_key() <> '' OR NEW.written_by_user_id IS NOT NULL)
+    EXECUTE FUNCTION say_whose_key();
+CREATE TRIGGER say_whose_key BEFORE INSERT OR UPDATE OF written_by_user_id ON messages FOR EACH ROW
+    WHEN (acting_key() <> '' OR NEW.written_by_user_id IS NOT NULL)
+    EXECUTE FUNCTION say_whose_key();
 
 DO $$
 BEGIN

@@ -12,7 +12,7 @@ use crate::{
     config::{self, Config, Profile},
     connection::{Connection, LOCAL_SERVER, api_url, key_of_environment},
     failure::Failure,
-    output::Output,
+    output::{Output, date},
 };
 
 /// The name of the profile for a server on this machine; the server itself makes one of this name.
@@ -113,6 +113,8 @@ pub async fn whoami(connection: &Connection, output: &Output) -> Result<(), Fail
         ("organization", Some(format!("{} ({})", me.organization.name, me.organization.slug))),
         ("role", Some(me.role.to_string())),
         ("scopes", Some(me.scopes.join(", "))),
+        ("key", Some(format!("{} ({})", me.key.name, me.key.id))),
+        ("expires", Some(me.key.expires_at.as_ref().map_or_else(|| "never".into(), date))),
         ("server", Some(connection.url.clone())),
         ("profile", connection.profile.clone()),
     ])?;

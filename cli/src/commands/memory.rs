@@ -284,6 +284,7 @@ fn show(
         note.visibility.to_string(),
         space.unwrap_or_default(),
         author,
+        note.written_by_user_id.as_ref().map(|by| format!("written by {by}")).unwrap_or_default(),
         date(&note.created_at),
         tags.join(" "),
         note.source_url.clone().unwrap_or_default(),

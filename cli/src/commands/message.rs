@@ -298,6 +298,7 @@ fn show(
         None => user,
     };
     let mut headline = vec![author, date(&message.created_at)];
+    headline.extend(message.written_by_user_id.as_ref().map(|by| format!("written by {by}")));
     headline.extend(message.model.clone());
     headline.extend(message.parent_message_id.as_ref().map(|id| format!("reply to {id}")));
     headline.extend(aside.iter().cloned());

@@ -3,6 +3,7 @@
 mod account;
 mod billing;
 mod confirm;
+mod delegation;
 mod import;
 mod invite;
 mod key;
@@ -62,6 +63,9 @@ pub async fn run(global: &Global, command: Command, output: &Output) -> Result<(
             invite::run(&Connection::choose(global)?, command, output).await
         }
         Command::Key(command) => key::run(&Connection::choose(global)?, command, output).await,
+        Command::Delegation(command) => {
+            delegation::run(&Connection::choose(global)?.client()?, command, output).await
+        }
         Command::Billing(command) => {
             billing::run(&Connection::choose(global)?.client()?, command, output).await
         }

@@ -103,3 +103,37 @@ async fn a_profile_whose_key_is_rotated_has_the_new_one() {
         assert!(!done.stderr.contains(FRESH), "{}", done.stderr);
     }
 }
+
+#[tokio::test]
+async fn a_delegation_is_allowed_listed_and_ended() {
+    let server = server().await;
+    let delegation = json!({
+        "keyId": ID, "keyName": "Chat bot", "keyPrefix": "sk_live_0123", "keyUserId": ID,
+        "createdAt": NOW,
+    });
+    let one = json!({ "delegation": delegation });
+    let all = json!({ "delegations": [delegation] });
+    let route = format!("/me/delegations/{ID}");
+    serve(&server, "GET", "/me/delegations", success(200, &all)).await;
+    serve(&server, "PUT", &route, success(200, &one)).await;
+    serve(&server, "DELETE", &route, wiremock::ResponseTemplate::new(204)).await;
+    let user = User::of(&server);
+    let allow = ["delegation", "allow", "--yes", ID];
+    for command in [&allow[..], &["delegation", "list"]] {
+        let done = user.run(command).await.ok();
+        let row = done.stdout.lines().nth(1).expect("a row");
+        for part in [ID, "Chat bot", "sk_live_0123…", "2026-04-19"] {
+            assert!(row.contains(part), "{part}: {row}");
+        }
+    }
+    let json = [&allow[..], &["-o", "json"]].concat();
+    assert_eq!(user.run(&json).await.ok().json(), one);
+    assert_eq!(user.run(&["delegation", "list", "-o", "json"]).await.ok().json(), all);
+    let done = user.run(&["delegation", "end", ID]).await.ok();
+    assert!(done.stdout.contains("closed"), "{}", done.stdout);
+    // nobody opens anything without being asked
+    let asked = user.run(&["delegation", "allow", ID]).await;
+    assert_ne!(asked.exit, 0);
+    let puts = server.received_requests().await.expect("recorded");
+    assert_eq!(puts.iter().filter(|r| r.method.as_str() == "PUT").count(), 2);
+}

@@ -134,6 +134,7 @@ fn failure(status: u16, code: &str, details: &Value) -> ResponseTemplate {
 
 fn me() -> Value {
     json!({
+        "key": { "id": ID, "name": "Laptop", "prefix": "sk_live_0123", "expiresAt": NOW },
         "user": { "id": ID, "email": "ada@example.com", "name": "Ada" },
         "organization": { "id": ID, "name": "Analytical Engines", "slug": "engines" },
         "role": "OWNER",

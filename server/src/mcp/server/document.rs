@@ -78,8 +78,10 @@ fn operation() -> Value {
                 "name": ACTOR_HEADER, "in": "header", "required": false,
                 "description": "The user id of the member for whom the call is made: it then sees \
                                 and does what that member may. The key needs the scope \
-                                `act_on_behalf`. Required for PRIVATE notes and `post_message`; \
-                                without it, PRIVATE notes are not found either.",
+                                `act_on_behalf`, and its user no lower role than the member. \
+                                Required for PRIVATE notes and `post_message`; without it, PRIVATE \
+                                notes are not found either. PRIVATE notes and private sessions of \
+                                another member take that member's consent to the key.",
                 "schema": { "type": "string", "pattern": "^c[a-z0-9]{24}$" },
             },
             {
