@@ -58,8 +58,9 @@ pub async fn list(tx: &mut Tx) -> Result<Vec<Delegation>> {
 /// cannot reach that itself; 404 unless the other one is a live key of the organization that may act
 /// for others; 409 when it is the caller's own, which needs no consent.
 pub async fn allow(tx: &mut Tx, key: &KeyId) -> Result<Delegation> {
-    for scope in OPENED {
-        tx.caller().require(scope)?;
+    if let Some(lacking) = OPENED.into_iter().find(|scope| !tx.caller().scopes.allow(*scope)) {
+        require_key(tx, key).await?;
+        tx.caller().require(lacking)?;
     }
     #[derive(QueryableByName)]
     struct Row {
@@ -109,7 +110,7 @@ pub async fn allow(tx: &mut Tx, key: &KeyId) -> Result<Delegation> {
 /// Ends a delegation of the caller's, from the next request on. Once more is no error. 404 when
 /// there is none, and no key that there could be one for.
 pub async fn end(tx: &mut Tx, key: &KeyId) -> Result<()> {
-    let (caller, now) = (tx.caller().clone(), tx.now());
+    let caller = tx.caller().clone();
     let ended = diesel::sql_query(format!(
         "DELETE FROM delegations WHERE {DELEGATION_SQL} AND key_id = $3"
     ))
@@ -119,9 +120,12 @@ pub async fn end(tx: &mut Tx, key: &KeyId) -> Result<()> {
     .kept()
     .execute(tx.connection())
     .await?;
-    if ended > 0 {
-        return Ok(());
-    }
+    if ended > 0 { Ok(()) } else { require_key(tx, key).await }
+}
+
+/// 404 unless there is such a key: live, of the organization, and one that may act for others.
+async fn require_key(tx: &mut Tx, key: &KeyId) -> Result<()> {
+    let now = tx.now();
     let there = diesel::sql_query("SELECT FROM key_that_acts($1, $2)")
         .bind::<Text, _>(key)
         .bind::<Nullable<Timestamptz>, _>(now)
