@@ -133,13 +133,13 @@ async fn spaces_people_notes_and_keys_are_changed() {
     assert!(bot(secret.clone()).me().await.is_ok());
     assert!(client.keys().list().await.expect("keys").iter().any(|key| key.id == minted.id));
     assert_eq!(client.me().await.expect("me").key.prefix.len(), minted.prefix.len());
-    let eve = server.member(&org, "eve", OrgRole::Member).await.client();
+    let zoe = server.member(&org, "zoe", OrgRole::Member).await.client();
     let acts = client.keys().create("chat", ["act_on_behalf"]).await.expect("key");
-    let given = eve.delegations().allow(&acts.id).await.expect("delegation");
+    let given = zoe.delegations().allow(&acts.id).await.expect("delegation");
     assert_eq!((&given.key_id, &given.key_user_id), (&acts.id, &acts.user_id));
-    assert_eq!(eve.delegations().list().await.expect("delegations"), [given]);
-    eve.delegations().end(&acts.id).await.expect("ended");
-    assert!(eve.delegations().list().await.expect("delegations").is_empty());
+    assert_eq!(zoe.delegations().list().await.expect("delegations"), [given]);
+    zoe.delegations().end(&acts.id).await.expect("ended");
+    assert!(zoe.delegations().list().await.expect("delegations").is_empty());
     client.keys().revoke(&minted.id).await.expect("revoked");
     client.keys().revoke(&minted.id).await.expect("no error");
     assert!(bot(secret).me().await.is_err());

@@ -250,13 +250,22 @@ fn rest(all: &mut Vec<Case>) {
     }
 }
 
-/// A call of a tool: its name, what it is about, whether the call says for whom it is made, and the
-/// arguments. In place of a tool, what else may be asked of the MCP server.
+/// For whom a call says that it is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum For {
+    Nobody,
+    Oneself,
+    /// A MEMBER of the organization, OWNER of the Space, who has not consented.
+    Another,
+}
+
+/// A call of a tool: its name, what it is about, for whom it is made, and the arguments. In place of
+/// a tool, what else may be asked of the MCP server.
 pub struct ToolCase {
     pub tool: &'static str,
     pub target: String,
     pub scope: &'static str,
-    pub acting: bool,
+    pub acting: For,
     pub method: &'static str,
     pub params: Box<dyn Fn(&Stage) -> Value + Send + Sync>,
 }
@@ -266,9 +275,11 @@ pub fn tool_cases() -> Vec<ToolCase> {
     let mut all = Vec::new();
     type Arguments = Box<dyn Fn(&Stage) -> Value + Send + Sync>;
     let mut add = |tool: &'static str, target: &str, scope, acting, arguments: Arguments| {
+        let whom = |whom: &str| format!("{target}, for {whom}").trim_start_matches(", ").to_owned();
         let target = match acting {
-            true => target.to_owned(),
-            false => format!("{target}, for nobody").trim_start_matches(", ").to_owned(),
+            For::Oneself => target.to_owned(),
+            For::Nobody => whom("nobody"),
+            For::Another => whom("another"),
         };
         let (method, params): (_, Arguments) = match tool.split_once('/') {
             None => (
@@ -279,7 +290,7 @@ pub fn tool_cases() -> Vec<ToolCase> {
         };
         all.push(ToolCase { tool, target, scope, acting, method, params });
     };
-    for acting in [true, false] {
+    for acting in [For::Oneself, For::Nobody, For::Another] {
         let (read, write) = ("mcp:memory:read", "mcp:memory:write");
         add(
             "search_memory",

@@ -13,7 +13,7 @@ use crate::fixture::mcp::MCP_SCOPES;
 use crate::fixture::operations::{Operation, operations};
 use crate::fixture::stripe::Stripe;
 use crate::fixture::{Caller, Options, Org, Server, embedders, record};
-use cases::{Case, ToolCase, cases, tool_cases};
+use cases::{Case, For, ToolCase, cases, tool_cases};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use stage::{Seat, Stage};
@@ -193,7 +193,11 @@ impl World {
                     1 => seat.without(named(case.scope)).await,
                     _ => seat.with(&["*"]).await,
                 };
-                let actor = case.acting.then_some(seat.stage.caller.as_str());
+                let actor = match case.acting {
+                    For::Nobody => None,
+                    For::Oneself => Some(seat.stage.caller.as_str()),
+                    For::Another => Some(seat.host.as_str()),
+                };
                 *outcome = call(&caller, actor, case, &seat.stage).await.outcome;
             }
             lines.push(line(case.tool, &case.target, &seat, outcomes));
@@ -236,7 +240,11 @@ impl World {
         }
         for case in tools {
             for (who, caller) in [(NO_KEY, &nobody), (OTHER_ORG, &other)] {
-                let actor = case.acting.then_some(caller.user_id.as_str());
+                let actor = match case.acting {
+                    For::Nobody => None,
+                    For::Oneself => Some(caller.user_id.as_str()),
+                    For::Another => Some(seat.host.as_str()),
+                };
                 let answer = call(caller, actor, case, &seat.stage).await;
                 assert!(answer.text.find(&seat.stage.id("space")).is_none(), "{}", answer.text);
                 add(case.tool, &case.target, who, answer.outcome);

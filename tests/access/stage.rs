@@ -88,7 +88,8 @@ pub struct Seat<'a> {
     pub org_role: OrgRole,
     pub space_role: &'static str,
     caller: Caller,
-    host: String,
+    /// Whose the other things of the stage are.
+    pub host: String,
     keys: BTreeMap<String, Caller>,
     people: usize,
     next: i64,
