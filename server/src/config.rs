@@ -307,6 +307,17 @@ pub struct Config {
         value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub failures_per_minute: u32,
 
+    /// Requests of one key that are worked on at once; the others wait their turn, 2 seconds at
+    /// most; 0 means unlimited
+    #[arg(long, env = "SWITCHY_KEY_CONCURRENCY", value_name = "N", default_value_t = 4,
+        value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub key_concurrency: u32,
+
+    /// The same for all keys of one organization together
+    #[arg(long, env = "SWITCHY_ORG_CONCURRENCY", value_name = "N", default_value_t = 8,
+        value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub org_concurrency: u32,
+
     /// Most connections of clients at once; one more is answered 503
     #[arg(long, env = "SWITCHY_MAX_CONNECTIONS", value_name = "N", default_value_t = 12_000,
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]

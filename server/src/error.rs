@@ -89,6 +89,18 @@ pub enum Error {
     /// The organization, or its member, has as much of something as it may have.
     #[error("{0}")]
     QuotaReached(Cow<'static, str>),
+    /// As many requests of the key (or of its organization) as may be are being worked on already.
+    #[error(
+        "{at_once} requests of this {whose} are running already; send the next one when one of them is answered, or retry in {retry_after} s"
+    )]
+    Crowded {
+        /// `key` or `organization`.
+        whose: &'static str,
+        /// So many may run at once.
+        at_once: u32,
+        /// Seconds.
+        retry_after: u32,
+    },
     /// Overloaded, shutting down, past the deadline, or the database is away.
     #[error("{message}")]
     Unavailable {
@@ -176,6 +188,7 @@ impl Error {
             | Error::Backlogged { .. }
             // somebody can give the organization more, or it deletes something
             | Error::QuotaReached(_)
+            | Error::Crowded { .. }
             | Error::Unavailable { .. }
             | Error::Upstream { .. }
             | Error::Internal(_) => false,

@@ -273,6 +273,8 @@ pub struct AppParts {
     pub key_secret: crate::auth::KeySecret,
     /// Requests a minute.
     pub limits: crate::limits::Limits,
+    /// Requests at once.
+    pub concurrency: crate::limits::Concurrency,
     /// Calls of the MCP server a minute.
     pub mcp_quotas: mcp::server::Quotas,
     /// The oldest client of the Save Session dialect that is served; `None`: every one.
@@ -305,6 +307,7 @@ pub fn app(parts: AppParts) -> AppResult<App> {
         mailer: parts.mailer,
         postman: Postman::default(),
         limits: parts.limits,
+        seats: Arc::new(crate::limits::Seats::new(parts.concurrency)),
         mcp_quotas: parts.mcp_quotas,
         min_client_version: parts.min_client_version,
         public_url: parts.public_url.as_ref().map(PublicUrl::given).unwrap_or_default(),

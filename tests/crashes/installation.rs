@@ -126,6 +126,8 @@ impl Installation {
             .env("SWITCHY_READS_PER_MINUTE", "0")
             .env("SWITCHY_WRITES_PER_MINUTE", "0")
             .env("SWITCHY_FAILURES_PER_MINUTE", "0")
+            .env("SWITCHY_KEY_CONCURRENCY", "0")
+            .env("SWITCHY_ORG_CONCURRENCY", "0")
             .env("SWITCHY_STRIPE_SECRET_KEY", KEY)
             .env("SWITCHY_STRIPE_WEBHOOK_SECRET", SECRET)
             .env("SWITCHY_STRIPE_API_URL", "http://127.0.0.1:1");

@@ -4,8 +4,10 @@ use super::App;
 use crate::auth::{Caller, Scope};
 use crate::error::{Error, Result};
 use crate::http::reply::Documented;
-use crate::http::{Check, Dialect, IdempotencyKey, Json, Unread, check_client_version, scope};
-use crate::limits::{self, Applicant, Bucket, Write};
+use crate::http::{
+    Check, Dialect, IdempotencyKey, Json, Unread, check_client_version, scope,
+};
+use crate::limits::{self, Applicant, Bucket, Seat, Write};
 use crate::store::Tx;
 use crate::store::ids::OrgId;
 use dropshot::{RequestContext, RequestInfo};
@@ -71,22 +73,28 @@ impl<'a> Reading<'a> {
             return Err(self.call().await.err().unwrap_or_else(|| Error::internal("no key")));
         };
         let believed = app.known_keys.get(&digest);
-        let call = match believed.filter(|caller| check(app, request, caller, scope).is_ok()) {
+        let believed = believed.filter(|caller| check(app, request, caller, scope).is_ok());
+        // who would have to wait for a seat is asked for, and counted, before that
+        let seated = believed.and_then(|caller| Some((app.seats.take_now(&caller)?, caller)));
+        let call = match seated {
             None => self.call().await?,
-            Some(believed) => {
+            Some((seat, believed)) => {
                 let mut tx = app.store.begin_believing(&believed, applicant.attempt()).await?;
                 let outcome = work(&mut tx, &asked).await;
                 let found = tx.take_found();
                 tx.let_go();
                 match found {
                     // something went wrong before there was an answer
-                    None => self.call().await?,
+                    None => {
+                        drop(seat);
+                        self.call().await?
+                    }
                     Some(found) => {
                         let judged = applicant.judge(&found);
                         let caller = judged.inspect_err(|_| app.known_keys.forget(&digest))?;
                         check(app, request, &caller, scope)?;
                         let right = caller == believed;
-                        let call = Call { app, request, caller, reads: true };
+                        let call = Call { app, request, caller, reads: true, _seat: seat };
                         if right {
                             return Ok((call, outcome?));
                         }
@@ -114,6 +122,8 @@ pub struct Call<'a> {
     caller: Caller,
     /// It changes nothing.
     reads: bool,
+    /// Kept until the request has ended, whichever way.
+    _seat: Seat,
 }
 
 impl<'a> Call<'a> {
@@ -136,7 +146,8 @@ impl<'a> Call<'a> {
     ) -> Result<Self> {
         let caller = applicant(app, request, bucket).admit(&app.store).await?;
         check(app, request, &caller, scope)?;
-        Ok(Call { app, request, caller, reads: bucket == Bucket::Read })
+        let seat = app.seats.take(&caller).await?;
+        Ok(Call { app, request, caller, reads: bucket == Bucket::Read, _seat: seat })
     }
 
     /// What handlers work with.

@@ -32,7 +32,7 @@ use crate::auth::KeySecret;
 use crate::billing::Billing;
 use crate::events::Hub;
 use crate::http::openapi::{self, About};
-use crate::limits::{KnownKeys, Limits};
+use crate::limits::{KnownKeys, Limits, Seats};
 use crate::mail::{Mailer, Postman};
 use crate::mcp::client::Upstreams;
 use crate::mcp::server::Quotas;
@@ -63,6 +63,8 @@ pub struct App {
     pub known_keys: Arc<KnownKeys>,
     /// Requests a minute.
     pub limits: Limits,
+    /// How many requests are worked on at once.
+    pub seats: Arc<Seats>,
     /// Calls of the MCP server a minute.
     pub mcp_quotas: Quotas,
     /// Clients of the Save Session dialect that say they are older are told to upgrade.

@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::host::{self, Access, Database, PoolConfig};
 use crate::http::connections::ConnectionLimits;
-use crate::limits::Limits;
+use crate::limits::{Concurrency, Limits};
 use crate::logging;
 use crate::mail::{MailError, Mailer};
 use crate::mcp::client::{Outbound, Upstreams};
@@ -124,6 +124,7 @@ async fn listen(
         cross_encoding,
         key_secret: secret,
         limits,
+        concurrency: Concurrency { key: config.key_concurrency, org: config.org_concurrency },
         mcp_quotas: config.mcp_quotas,
         public_url: config.public_url.clone(),
         min_client_version: config.min_client_version.clone(),

@@ -110,7 +110,10 @@ fn classify(error: &Error) -> (StatusCode, CanonicalErrorType) {
         Error::Conflict { .. } => (StatusCode::CONFLICT, Kind::AlreadyExists),
         Error::UpgradeRequired { .. } => (StatusCode::UPGRADE_REQUIRED, Kind::UpgradeRequired),
         // in this dialect a 409 says that the session exists, which a client takes for good news
-        Error::RateLimited { .. } | Error::Backlogged { .. } | Error::QuotaReached(_) => {
+        Error::RateLimited { .. }
+        | Error::Crowded { .. }
+        | Error::Backlogged { .. }
+        | Error::QuotaReached(_) => {
             (StatusCode::TOO_MANY_REQUESTS, Kind::RateLimited)
         }
         Error::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, Kind::ServiceUnavailable),

@@ -236,7 +236,7 @@ fn classify(error: &Error) -> (StatusCode, ErrorCode) {
         Error::Conflict { .. } | Error::QuotaReached(_) => {
             (StatusCode::CONFLICT, ErrorCode::Conflict)
         }
-        Error::RateLimited { .. } | Error::Backlogged { .. } => {
+        Error::RateLimited { .. } | Error::Crowded { .. } | Error::Backlogged { .. } => {
             (StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimit)
         }
         Error::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::InternalError),
@@ -274,7 +274,7 @@ impl ErrorEnvelope {
                 retry_after: Some(*retry_after),
                 ..Default::default()
             },
-            Error::Backlogged { retry_after, .. } => {
+            Error::Crowded { retry_after, .. } | Error::Backlogged { retry_after, .. } => {
                 ErrorDetails { retry_after: Some(*retry_after), ..Default::default() }
             }
             _ => ErrorDetails::default(),
@@ -315,6 +315,7 @@ pub(super) fn headers_of(error: &Error) -> HeaderMap {
     match error {
         Error::RateLimited { retry_after, .. }
         | Error::Backlogged { retry_after, .. }
+        | Error::Crowded { retry_after, .. }
         | Error::Unavailable { retry_after, .. }
         | Error::Conflict { retry_after: Some(retry_after), .. } => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after));

@@ -63,7 +63,8 @@ const FAILURES: [FailureStatus; 7] = [
         name: "RateLimit",
         code: "RATE_LIMIT",
         description: "The key's limit is spent: so many reads and so many writes in any 60 \
-                      seconds. Wait for `Retry-After` seconds.",
+                      seconds. Or as many requests of the key or its organization are running as \
+                      may. Wait for `Retry-After` seconds.",
         message: "rate limit of 60 requests a minute exceeded; retry in 12 s",
     },
     FailureStatus {

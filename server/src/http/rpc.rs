@@ -77,7 +77,7 @@ impl Fault {
             Error::Conflict { .. } | Error::QuotaReached(_) => {
                 (S::CONFLICT, SERVER_ERROR, C::Conflict)
             }
-            Error::RateLimited { .. } | Error::Backlogged { .. } => {
+            Error::RateLimited { .. } | Error::Crowded { .. } | Error::Backlogged { .. } => {
                 (S::TOO_MANY_REQUESTS, SERVER_ERROR, C::RateLimit)
             }
             Error::Unavailable { .. } => (S::SERVICE_UNAVAILABLE, SERVER_ERROR, C::InternalError),
@@ -95,7 +95,8 @@ impl Fault {
                 data["cap"] = json!(limit);
                 data["kind"] = json!("minute");
             }
-            Error::Unavailable { retry_after, .. }
+            Error::Crowded { retry_after, .. }
+            | Error::Unavailable { retry_after, .. }
             | Error::Backlogged { retry_after, .. }
             | Error::Conflict { retry_after: Some(retry_after), .. } => {
                 data["retryAfterMs"] = json!(u64::from(*retry_after) * 1_000);

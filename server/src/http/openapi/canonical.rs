@@ -89,7 +89,8 @@ const FAILURES: [FailureStatus; 14] = [
         name: "RateLimited",
         kind: "rate_limited",
         description: "The key's limit is spent, which is the same one as for the rest of the API. \
-                      Wait for `Retry-After` seconds.",
+                      Or as many requests of the key or its organization are running as may. Wait \
+                      for `Retry-After` seconds.",
         detail: "rate limit of 20 requests a minute exceeded; retry in 12 s",
     },
     FailureStatus {

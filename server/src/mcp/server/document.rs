@@ -393,7 +393,9 @@ const FAILURES: [FailureStatus; 11] = [
         name: "RateLimited",
         code: code::SERVER_ERROR,
         data: "RATE_LIMIT",
-        description: "The tool's quota is spent: `data` has `cap`, `kind` and `retryAfterMs`.",
+        description: "The tool's quota is spent: `data` has `cap`, `kind` and `retryAfterMs`. Or as \
+                      many requests of the key or its organization are running as may: `data` has \
+                      `retryAfterMs`.",
         message: "rate limit of 30 requests a minute exceeded; retry in 12 s",
     },
     FailureStatus {

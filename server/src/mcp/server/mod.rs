@@ -30,7 +30,7 @@ use crate::error::{Error, Result};
 use crate::http::reply::Recorded;
 use crate::http::rpc::Fault;
 use crate::http::scope;
-use crate::limits::{Applicant, KnownKeys, Quota, digest};
+use crate::limits::{Applicant, KnownKeys, Quota, Seat, Seats, digest};
 use crate::search::Search;
 use crate::store::Store;
 use http::{HeaderMap, StatusCode};
@@ -52,6 +52,8 @@ pub struct McpServer<'a> {
     pub known_keys: &'a KnownKeys,
     /// Requests without a valid key from one address in any 60 seconds; 0 means unlimited.
     pub failures: u32,
+    /// How many requests are worked on at once.
+    pub seats: &'a Seats,
     /// Calls of one key.
     pub quotas: &'a Quotas,
 }
@@ -124,14 +126,16 @@ impl McpServer<'_> {
         headers: &HeaderMap,
         peer: IpAddr,
         message: Option<&Message>,
-    ) -> Result<crate::auth::Caller> {
-        self.authenticate(headers, peer, self.quotas.of(message)).await
+    ) -> Result<(crate::auth::Caller, Seat)> {
+        let caller = self.authenticate(headers, peer, self.quotas.of(message)).await?;
+        let seat = self.seats.take(&caller).await?;
+        Ok((caller, seat))
     }
 
     async fn one(&self, headers: &HeaderMap, peer: IpAddr, message: &Message) -> Spoken {
         scope::set_call(message.call());
         match self.admit(headers, peer, Some(message)).await {
-            Ok(caller) => {
+            Ok((caller, _seat)) => {
                 let turn = Turn::new(self, headers, caller);
                 protocol::speak(&turn, headers, message).await
             }
