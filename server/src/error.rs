@@ -249,7 +249,10 @@ impl From<diesel::result::Error> for Error {
             Diesel::DatabaseError(..)
                 if said(&["canceling statement due to statement timeout"]) =>
             {
-                Error::unavailable("the database took too long")
+                Error::unavailable(
+                    "the database took too long for this; ask for less (fewer words, one Space, a \
+                     shorter period, a smaller page), or try again later",
+                )
             }
             // what has no kind of its own in Diesel: 40P01
             Diesel::DatabaseError(..) if said(&["deadlock detected"]) => contended(),

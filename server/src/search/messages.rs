@@ -3,10 +3,10 @@
 use super::highlight::{Highlight, Words};
 use super::pieces;
 use crate::error::Result;
-use crate::store::Tx;
 use crate::store::ids::SpaceId;
 use crate::store::message_search::{self as store, Filter, Place, Turn};
 use crate::store::messages::Message;
+use crate::store::{SEARCH_TIMEOUT, Tx};
 
 /// Candidates: several may be of one exchange, which is shown once.
 const CANDIDATES: i32 = 300;
@@ -49,6 +49,7 @@ pub struct MessageHit {
 /// shown around a better hit is no hit of its own.
 pub async fn search(tx: &mut Tx, question: &MessageQuestion<'_>) -> Result<Vec<MessageHit>> {
     let MessageQuestion { text, space, filter, .. } = *question;
+    tx.at_most(SEARCH_TIMEOUT);
     let mut places = store::lexical(tx, text, space, filter, CANDIDATES).await?;
     if places.is_empty() {
         let pieces = pieces(text);

@@ -31,7 +31,7 @@ use crate::store::ids::MemoryId;
 use crate::store::memory::{Embedded, Memory};
 use crate::store::models::{self, Models};
 use crate::store::search::{self as store, Candidate, EXACT_BELOW, Filter, Reference};
-use crate::store::{Store, Tx};
+use crate::store::{SEARCH_TIMEOUT, Store, Tx};
 use cache::QueryCache;
 use candidates::{Candidates, Placed};
 use cross_encoder::{CROSS_ENCODED, CrossEncoding};
@@ -322,6 +322,7 @@ impl Search {
             _ => limit.max(MORE_CANDIDATES),
         };
         let embedding = embedding.filter(|_| pipeline.vectors());
+        tx.at_most(SEARCH_TIMEOUT);
         let mut by_words = match pipeline.words() {
             true => self.by_words(tx, text, filter, wanted.max(MORE_CANDIDATES)).await?,
             false => Vec::new(),

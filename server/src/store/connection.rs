@@ -67,6 +67,8 @@ pub type Pooled = PooledConnection<'static, AsyncDieselConnectionManager<AsyncPg
 pub struct Store {
     pool: Pool<AsyncPgConnection>,
     clock: Clock,
+    /// Longest time that a statement may run.
+    statement_timeout: Duration,
     /// For what needs a connection of its own.
     url: secrecy::SecretString,
 }
@@ -154,7 +156,12 @@ impl Store {
             // the one that was used last: its backend has everything at hand
             .queue_strategy(bb8::QueueStrategy::Lifo)
             .build_unchecked(manager);
-        Ok(Store { pool, clock: config.clock.clone(), url: config.url.clone() })
+        Ok(Store {
+            pool,
+            clock: config.clock.clone(),
+            statement_timeout: config.statement_timeout,
+            url: config.url.clone(),
+        })
     }
 
     /// Where the database is; may hold a password.
@@ -202,7 +209,8 @@ impl Store {
     /// A transaction of `caller`: what begins it and tells row-level security who calls is sent
     /// ahead of the first statement.
     pub async fn begin(&self, caller: &Caller) -> Result<Tx> {
-        Ok(Tx::begin(self.connection().await?, caller.clone(), self.clock.clone()))
+        let (clock, longest) = (self.clock.clone(), self.statement_timeout);
+        Ok(Tx::begin(self.connection().await?, caller.clone(), clock, longest))
     }
 
     /// The same for who is believed to call, and only to read. With the first statement, the
@@ -210,7 +218,8 @@ impl Store {
     /// who it is.
     pub async fn begin_believing(&self, caller: &Caller, attempt: &Attempt) -> Result<Tx> {
         let connection = self.connection().await?;
-        Ok(Tx::believe(connection, caller.clone(), self.clock.clone(), attempt.clone()))
+        let (clock, longest) = (self.clock.clone(), self.statement_timeout);
+        Ok(Tx::believe(connection, caller.clone(), clock, longest, attempt.clone()))
     }
 
     /// A transaction of the server itself, for maintenance: no policy applies.

@@ -10,7 +10,7 @@ pub use write::{create, create_all, update};
 
 use super::ids::{MemoryId, OrgId, SpaceId, UserId};
 use super::schema::memories;
-use super::{Tx, spaces, visibility};
+use super::{LIST_TIMEOUT, Tx, spaces, visibility};
 use crate::auth::{OrgRole, SpaceRole};
 use crate::error::{Error, Result};
 use crate::search::embedder::NoteEmbedding;
@@ -133,6 +133,7 @@ impl MemoryChange {
 
 /// Notes that the caller can see, newest first, and how many match the filter in all.
 pub async fn list(tx: &mut Tx, filter: &Filter) -> Result<(Vec<Memory>, i64)> {
+    tx.at_most(LIST_TIMEOUT);
     if let Some(space) = &filter.space_id {
         spaces::view(tx, space).await?;
     }

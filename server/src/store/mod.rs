@@ -49,4 +49,4 @@ pub use begun::Begun;
 pub use connection::{ConnectError, Pooled, Store, StoreConfig};
 pub use listener::Listener;
 pub use position::Position;
-pub use tx::{SystemTx, Tx};
+pub use tx::{FACETS_TIMEOUT, LIST_TIMEOUT, SEARCH_TIMEOUT, SystemTx, Tx};

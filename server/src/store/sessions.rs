@@ -8,7 +8,7 @@ use super::session_kinds::{Labels, SessionOrigin, SessionVisibility};
 use super::spaces::Space;
 use super::statements::Keep;
 use super::usage::{USAGE_SQL, Usage};
-use super::{Position, Tx, spaces, visibility};
+use super::{LIST_TIMEOUT, Position, Tx, spaces, visibility};
 use crate::auth::SpaceRole;
 use crate::error::{Error, Issue, Result};
 use chrono::{DateTime, Utc};
@@ -126,6 +126,7 @@ pub enum Workloads {
 
 /// Every live session of a Space that the caller can see, most recently updated first.
 pub async fn list(tx: &mut Tx, space: &Space, workloads: Workloads) -> Result<Vec<Session>> {
+    tx.at_most(LIST_TIMEOUT);
     let caller = tx.caller().clone();
     let hidden: &[SessionOrigin] = match workloads {
         Workloads::Hidden => &[SessionOrigin::Eval],
@@ -156,6 +157,7 @@ pub struct Page {
 /// Sessions of a Space that the caller can see, most recently updated first. Evaluation runs stay
 /// out.
 pub async fn list_page(tx: &mut Tx, space: &Space, page: &Page) -> Result<Vec<Session>> {
+    tx.at_most(LIST_TIMEOUT);
     let caller = tx.caller().clone();
     let mut query = sessions::table
         .filter(visibility::session(&caller))

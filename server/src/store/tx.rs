@@ -8,6 +8,14 @@ use crate::clock::Clock;
 use crate::error::Result;
 use chrono::{DateTime, Utc};
 use diesel_async::SimpleAsyncConnection;
+use std::time::Duration;
+
+/// Longest time that a statement of a search may run.
+pub const SEARCH_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest time that a statement of a list may run.
+pub const LIST_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest time that counting which values there are may take.
+pub const FACETS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A transaction in which row-level security knows the caller.
 ///
@@ -17,12 +25,14 @@ pub struct Tx {
     connection: Begun,
     caller: Caller,
     clock: Clock,
+    /// Longest time that any statement may run.
+    longest: Duration,
 }
 
 impl Tx {
-    pub(super) fn begin(connection: Pooled, caller: Caller, clock: Clock) -> Tx {
+    pub(super) fn begin(connection: Pooled, caller: Caller, clock: Clock, longest: Duration) -> Tx {
         let connection = Begun::by(connection, beginning("BEGIN", &caller));
-        Tx { connection, caller, clock }
+        Tx { connection, caller, clock, longest }
     }
 
     /// The same of somebody who is only believed to call, for reading.
@@ -30,11 +40,12 @@ impl Tx {
         connection: Pooled,
         caller: Caller,
         clock: Clock,
+        longest: Duration,
         attempt: Attempt,
     ) -> Tx {
         let claim = Claim { attempt, now: clock.for_database(), caller: caller.clone() };
         let sql = beginning("BEGIN READ ONLY", &caller);
-        Tx { connection: Begun::claiming(connection, sql, claim), caller, clock }
+        Tx { connection: Begun::claiming(connection, sql, claim), caller, clock, longest }
     }
 
     /// What the database said of who is believed to call; `None` when it was not asked, or has
@@ -56,6 +67,13 @@ impl Tx {
     /// What SQL gets as its time: `None` for the database's own.
     pub fn now(&self) -> Option<DateTime<Utc>> {
         self.clock.for_database()
+    }
+
+    /// Ends every statement from here on that runs longer than this: 503, and what to do. Sent
+    /// together with the next statement.
+    pub fn at_most(&mut self, timeout: Duration) {
+        let timeout = timeout.min(self.longest).as_millis();
+        self.connection.ahead_of_next(&format!("SET LOCAL statement_timeout = {timeout}"));
     }
 
     /// Makes everything so far durable.
