@@ -13,7 +13,7 @@ use std::sync::{Arc, LazyLock};
 use switchy_server::auth::{Caller, OrgRole, PrivateNotes, Scopes};
 use switchy_server::search::embedder::{Owner, QueryEmbedding};
 use switchy_server::search::{Pipeline, Question, Search};
-use switchy_server::store::ids::KeyId;
+use switchy_server::store::ids::{KeyId, OrgId};
 use switchy_server::store::memory::{self, NewMemory, Visibility};
 use switchy_server::store::search::Filter;
 use tokio::runtime::Runtime;
@@ -56,7 +56,8 @@ async fn world() -> World {
         on_behalf: false,
     };
     let search = engine();
-    let embedding = search.embed_query(QUERY).await.expect("embedded").expect("a model");
+    let embedding =
+        search.embed_query(&caller.org_id, QUERY).await.expect("embedded").expect("a model");
     World { server, caller, search, embedding }
 }
 
@@ -68,7 +69,9 @@ fn main() {
 #[divan::bench(args = [false, true])]
 fn embed_query(bencher: Bencher, cached: bool) {
     let search = if cached { engine() } else { engine().without_query_cache() };
-    bencher.bench(|| RUNTIME.block_on(search.embed_query(black_box(QUERY))).expect("embedded"));
+    let org = OrgId::generate();
+    bencher
+        .bench(|| RUNTIME.block_on(search.embed_query(&org, black_box(QUERY))).expect("embedded"));
 }
 
 /// A short note's way to its vectors.

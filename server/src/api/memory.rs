@@ -491,7 +491,7 @@ pub(super) async fn memory_search(
     let wanted = body.into_inner()?;
     let query = wanted.query.trim();
     let search = &call.app().search;
-    let embedding = search.embed_query(query).await?;
+    let embedding = search.embed_query(&call.caller().org_id, query).await?;
     let filter = Filter {
         space_id: wanted.space_id,
         visibility: wanted.visibility.map(Into::into),

@@ -138,7 +138,10 @@ async fn ask(
     pipeline: Pipeline,
 ) -> Result<(Found, Duration)> {
     let begun = Instant::now();
-    let embedding = if pipeline.vectors() { search.embed_query(text).await? } else { None };
+    let embedding = match pipeline.vectors() {
+        true => search.embed_query(&caller.org_id, text).await?,
+        false => None,
+    };
     let question =
         Question { text, filter: &Filter::default(), limit: DEPTH, min_score: 0.0, pipeline };
     let mut tx = store.begin(caller).await?;

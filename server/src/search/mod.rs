@@ -27,7 +27,7 @@ pub use pipeline::Pipeline;
 
 use crate::auth::Caller;
 use crate::error::{Error, Result};
-use crate::store::ids::MemoryId;
+use crate::store::ids::{MemoryId, OrgId};
 use crate::store::memory::{Embedded, Memory};
 use crate::store::models::{self, Models};
 use crate::store::search::{self as store, Candidate, EXACT_BELOW, Filter, Reference};
@@ -289,15 +289,20 @@ impl Search {
         Ok(done)
     }
 
-    /// A query's vectors; `None` when there is no model. 503 when too many texts wait already.
-    pub async fn embed_query(&self, query: &str) -> Result<Option<Arc<QueryEmbedding>>> {
-        if let Some(embedding) = self.queries.get(query) {
+    /// The vectors of a query of somebody of this organization; `None` when there is no model. 503
+    /// when too many texts wait already.
+    pub async fn embed_query(
+        &self,
+        org: &OrgId,
+        query: &str,
+    ) -> Result<Option<Arc<QueryEmbedding>>> {
+        if let Some(embedding) = self.queries.get(org, query) {
             return Ok(Some(embedding));
         }
         match self.embedder.embed_query(query).await {
             Ok(embedding) => {
                 let embedding = Arc::new(embedding);
-                self.queries.put(query, Arc::clone(&embedding));
+                self.queries.put(org, query, Arc::clone(&embedding));
                 Ok(Some(embedding))
             }
             Err(EmbedError::Overloaded) => Err(overloaded()),

@@ -149,7 +149,7 @@ pub async fn search(
     limit: usize,
 ) -> Result<(Vec<Note>, bool)> {
     let engine = call.server.search;
-    let embedding = engine.embed_query(query).await?;
+    let embedding = engine.embed_query(&call.caller.org_id, query).await?;
     let mut tx = call.begin().await?;
     let outcome = async {
         let space_id = match space_slug {
