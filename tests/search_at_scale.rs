@@ -17,7 +17,7 @@ fn words_alone() -> Options {
 }
 
 /// Writes `count` notes behind the server's back; `{n}` in the content is the note's number.
-async fn fill(
+pub(crate) async fn fill(
     server: &Server,
     author: &Caller,
     visibility: &str,
@@ -35,7 +35,7 @@ async fn fill(
     client.execute(&sql, &[&org, &user, &visibility, &space, &count]).await.expect("written");
 }
 
-async fn scores(caller: &Caller, query: &str) -> Vec<(String, f64)> {
+pub(crate) async fn scores(caller: &Caller, query: &str) -> Vec<(String, f64)> {
     let body = json!({ "query": query, "limit": 100 });
     let data = caller.post("/memory/search", body).await.data(200);
     let results = data["results"].as_array().expect("results").iter();

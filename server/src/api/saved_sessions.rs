@@ -112,6 +112,8 @@ pub(super) async fn saved_session_save(
 /// The sessions of the workspace that the caller can see, native ones included, page by page. A
 /// filter that may be repeated is met by any of its values; different filters must all be met.
 /// Evaluation runs are left out, unless `origin` names them or `include_workload_sessions` is set.
+/// Words are looked for in the 10,000 sessions that were changed last of those that the other filters
+/// leave in.
 #[endpoint { method = GET, path = "/api/v1/org/{org}/ws/{workspace}/sessions", tags = ["Saved sessions"], operation_id = "saved_session_list" }]
 pub(super) async fn saved_session_list(
     ctx: Ctx,
@@ -135,7 +137,8 @@ pub(super) async fn saved_session_list(
 /// Count saved sessions by label, agent, model and user
 ///
 /// Of the sessions that the same filters leave in the list: which values there are, and how many
-/// sessions have each, the most frequent ones first. At most 100 values of a key are told.
+/// sessions have each, the most frequent ones first. At most 100 values of a key are told; of more
+/// than 10,000 sessions, those that were changed last are counted.
 #[endpoint { method = GET, path = "/api/v1/org/{org}/ws/{workspace}/sessions/facets", tags = ["Saved sessions"], operation_id = "saved_session_facets" }]
 pub(super) async fn saved_session_facets(
     ctx: Ctx,

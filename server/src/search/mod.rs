@@ -322,12 +322,12 @@ impl Search {
         embedding: Option<&QueryEmbedding>,
     ) -> Result<Ranked> {
         let Question { text, filter, limit, min_score, pipeline } = *question;
+        tx.at_most(SEARCH_TIMEOUT);
         let wanted = match limit {
             ..=CANDIDATES => CANDIDATES,
             _ => limit.max(MORE_CANDIDATES),
         };
         let embedding = embedding.filter(|_| pipeline.vectors());
-        tx.at_most(SEARCH_TIMEOUT);
         let mut by_words = match pipeline.words() {
             true => self.by_words(tx, text, filter, wanted.max(MORE_CANDIDATES)).await?,
             false => Vec::new(),
@@ -411,7 +411,7 @@ impl Search {
         if pieces.is_empty() {
             return Ok(found);
         }
-        store::substring(tx, &pieces, filter, limit.into()).await
+        store::substring(tx, &pieces, filter, limit).await
     }
 }
 

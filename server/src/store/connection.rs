@@ -197,12 +197,10 @@ impl Store {
         use diesel_async::RunQueryDsl;
         let mut connection = self.connection().await?;
         // Raw SQL: a statement that touches no row and needs the newest migration's function
-        diesel::sql_query(
-            "SELECT lexical_candidates('', 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL)",
-        )
-        .execute(&mut connection)
-        .await
-        .map_err(|_| Error::unavailable("the database is not ready: run its migrations"))?;
+        diesel::sql_query("SELECT literal_memories('{}', 0, NULL, NULL, NULL, NULL, NULL, NULL)")
+            .execute(&mut connection)
+            .await
+            .map_err(|_| Error::unavailable("the database is not ready: run its migrations"))?;
         Ok(())
     }
 

@@ -3,7 +3,10 @@
 mod listing;
 mod saving;
 
-pub use listing::{Archived, FacetRow, Filter, MAX_FACET_VALUES, MAX_FACETS, SortBy, facets, list};
+pub use listing::{
+    Archived, FACETED_LABELS, FACETED_SESSIONS, FacetRow, Filter, MAX_FACET_VALUES, MAX_FACETS,
+    SEARCHED_SESSIONS, SortBy, facets, list,
+};
 pub use saving::{RESERVED_LABELS, Save, SavedChange, save, set_archived, update};
 pub(super) use saving::{changeable, check_promotion};
 
@@ -157,13 +160,16 @@ fn preview() -> String {
     )
 }
 
+/// The creator of each of the sessions, as long as that one is a member.
+const CREATOR_SQL: &str = "\
+     LEFT JOIN (members JOIN users creator ON creator.id = members.user_id) \
+     ON members.org_id = sessions.org_id AND members.user_id = sessions.created_by_user_id";
+
 /// Sessions of the Space `$3` that the caller can see, each with its creator as long as that one is
 /// a member.
 fn visible() -> String {
     format!(
-        "FROM sessions LEFT JOIN (members JOIN users creator ON creator.id = members.user_id) \
-         ON members.org_id = sessions.org_id AND members.user_id = sessions.created_by_user_id \
-         WHERE {} AND sessions.space_id = $3",
+        "FROM sessions {CREATOR_SQL} WHERE {} AND sessions.space_id = $3",
         visibility::SESSION_SQL
     )
 }

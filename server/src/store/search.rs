@@ -30,13 +30,17 @@ pub const EXACT_BELOW: i64 = 20_000;
 /// to be seen, the index took 8 to 15 ms and comparing 125 to 140. So the index is walked from the
 /// greater of [`EXACT_BELOW`] and `sqrt(n * BREAK_EVEN)` on.
 pub const BREAK_EVEN: f64 = 1_000.0;
+/// Times as many passages are compared where the walk along the index has found too little; of more,
+/// what it has found is all.
+const EXACT_AT_MOST: i64 = 5;
 /// Where every other passage can be seen, the walk passes little else and misses nothing: then the
 /// index is walked from so many on. As many are compared in the same two milliseconds.
 pub const WALKED_FROM: i64 = 3_000;
 /// Most distinct words of a query that the lexical arm looks for.
 pub const MAX_QUERY_TERMS: i32 = 64;
-/// Notes that the common words of a query may bring together. Scoring one takes some 6 µs; rare
-/// words bring all of theirs.
+/// Notes that the common words of a query may bring together. What the rare ones may bring, and how
+/// much of the index is read, are multiples of it, all in `lexical_candidates`: they are counted over
+/// everything that the caller sees, so that no question costs more for how the notes are spread.
 pub const LEXICAL_BUDGET: i64 = 500;
 /// Buckets of so many notes are measured now and then instead of counted for every search.
 pub const MEASURED_FROM: i64 = 200;
@@ -213,36 +217,37 @@ pub async fn exact_below(store: &Store) -> Result<i64> {
 }
 
 /// Notes that contain the pieces of the query literally, by how many of them: for scripts without
-/// spaces, emoji, and words that the dictionary throws away.
+/// spaces, emoji, and words that the dictionary throws away. The newest notes are looked through, up to
+/// so much text as the function says.
 pub async fn substring(
     tx: &mut Tx,
     pieces: &[String],
     filter: &Filter,
-    limit: i64,
+    limit: i32,
 ) -> Result<Vec<(MemoryId, f64)>> {
-    let caller = tx.caller().clone();
-    let found = || {
-        // Words that the dictionary throws away are looked for only when there is nothing else:
-        // `our` is in every `colour`. A word it does not know (of another script, or no word at
-        // all) leaves no lexeme either, hence the look at its bytes.
-        sql::<BigInt>(
-            "(SELECT count(*) FROM unnest((SELECT coalesce(array_agg(p) FILTER (WHERE NOT (\
-             p ~ '[a-z]' AND octet_length(p) = length(p) AND to_tsvector('english', p) = '')), \
-             array_agg(p)) FROM unnest(",
-        )
-        .bind::<Array<Text>, _>(pieces.to_vec())
-        .sql(") p)) piece WHERE position(piece IN lower(memories.content)) > 0)")
-    };
-    let query = memories::table
-        .filter(visibility::memory(&caller))
-        .filter(found().gt(0))
-        .order((found().desc(), memories::created_at.desc(), memories::id.desc()))
-        .limit(limit)
-        .select((memories::id, found()))
-        .into_boxed();
-    let rows: Vec<(MemoryId, i64)> = passing!(query, filter).load(tx.connection()).await?;
+    #[derive(diesel::QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        memory_id: MemoryId,
+        #[diesel(sql_type = BigInt)]
+        pieces: i64,
+    }
+    let rows: Vec<Row> = diesel::sql_query(
+        "SELECT memory_id, pieces FROM literal_memories($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind::<Array<Text>, _>(pieces)
+    .bind::<Integer, _>(limit)
+    .bind::<Nullable<Text>, _>(&filter.space_id)
+    .bind::<Nullable<Text>, _>(filter.visibility.map(Visibility::as_str))
+    .bind::<Nullable<Text>, _>(&filter.author_user_id)
+    .bind::<Nullable<Array<Text>>, _>(filter.tags())
+    .bind::<Nullable<Timestamptz>, _>(filter.created_after)
+    .bind::<Nullable<Timestamptz>, _>(filter.created_before)
+    .kept()
+    .load(tx.connection())
+    .await?;
     let of = pieces.len().max(1) as f64;
-    Ok(rows.into_iter().map(|(id, n)| (id, n as f64 / of)).collect())
+    Ok(rows.into_iter().map(|row| (row.memory_id, row.pieces as f64 / of)).collect())
 }
 
 /// How the nearest passages were looked for.
@@ -299,7 +304,11 @@ pub async fn nearest(
     if found.len() >= wanted {
         return Ok(Some((distinct(found, limit), Scan::Index)));
     }
-    // the walk gave up early: look at everything instead
+    // the walk gave up early: look at everything instead, unless that is too much for one question
+    let most = exact_below.saturating_mul(EXACT_AT_MOST);
+    if visible_passages(tx, model_id, filter, most).await?.is_none_or(|visible| visible >= most) {
+        return Ok(Some((distinct(found, limit), Scan::Index)));
+    }
     let found = nearest.passages(tx, Scan::Exact, None).await?;
     Ok(Some((distinct(found, limit), Scan::Exact)))
 }

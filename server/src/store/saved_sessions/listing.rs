@@ -1,13 +1,13 @@
 //! Pages of saved sessions, and what values they have.
 
-use super::{SavedSession, columns, preview, visible};
+use super::{CREATOR_SQL, SavedSession, columns, preview, visible};
 use crate::error::Result;
-use crate::store::Tx;
 use crate::store::ids::SpaceId;
 use crate::store::session_kinds::{Labels, SessionOrigin};
 use crate::store::spaces::Space;
 use crate::store::statements::Keep;
 use crate::store::usage::USAGE_SQL;
+use crate::store::{FACETS_TIMEOUT, LIST_TIMEOUT, Tx};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
@@ -18,6 +18,13 @@ use diesel_async::RunQueryDsl;
 pub const MAX_FACET_VALUES: i64 = 100;
 /// Most values that an answer lists for all facets together.
 pub const MAX_FACETS: i64 = 2_000;
+/// Sessions in which words are looked for: of more that match otherwise, those changed last. Putting
+/// together what is shown of one takes some 20 µs.
+pub const SEARCHED_SESSIONS: i64 = 10_000;
+/// Sessions of which the values are counted: of more that match, those changed last.
+pub const FACETED_SESSIONS: i64 = 10_000;
+/// Values of labels that are counted, of those sessions that were changed last.
+pub const FACETED_LABELS: i64 = 200_000;
 
 /// Which sessions; empty lists and `None` leave everything in.
 #[derive(Clone, Debug, Default)]
@@ -106,11 +113,25 @@ const FILTER_SQL: &str = "\
 /// The words of `$10`, each somewhere in what is shown of a session.
 fn search_sql() -> String {
     format!(
-        "AND (cardinality($10) = 0 OR (SELECT bool_and(position(lower(word) IN lower(text)) > 0) \
-         FROM unnest($10) word, concat_ws(E'\\n', sessions.title, sessions.model, \
+        "(SELECT bool_and(position(lower(word) IN text) > 0) \
+         FROM unnest($10) word, lower(concat_ws(E'\\n', sessions.title, sessions.model, \
          sessions.default_agent, {}, (SELECT string_agg(l.key || ':' || v.value, E'\\n') \
-         FROM jsonb_each(sessions.labels) l, jsonb_array_elements_text(l.value) v)) text))",
+         FROM jsonb_each(sessions.labels) l, jsonb_array_elements_text(l.value) v))) text)",
         preview()
+    )
+}
+
+/// The sessions that a filter leaves in, each with its creator.
+fn matching(filter: &Filter) -> String {
+    let visible = visible();
+    if filter.words.is_empty() {
+        return format!("{visible} {FILTER_SQL} AND cardinality($10) = 0");
+    }
+    format!(
+        "FROM (SELECT sessions.* {visible} {FILTER_SQL} \
+         ORDER BY sessions.updated_at DESC, sessions.id DESC LIMIT {SEARCHED_SESSIONS}) sessions \
+         {CREATOR_SQL} WHERE {}",
+        search_sql()
     )
 }
 
@@ -142,7 +163,8 @@ fn filtered<'a>(
         .bind::<Array<Text>, _>(filter.words.clone())
 }
 
-/// One page of the sessions of a Space, and how many match in all.
+/// One page of the sessions of a Space, and how many match in all; words are looked for in
+/// [`SEARCHED_SESSIONS`].
 pub async fn list(
     tx: &mut Tx,
     space: &Space,
@@ -150,14 +172,21 @@ pub async fn list(
     (sort, ascending): (SortBy, bool),
     (page, limit): (i64, i64),
 ) -> Result<(Vec<SavedSession>, i64)> {
-    let (visible, search, columns) = (visible(), search_sql(), columns());
+    tx.at_most(LIST_TIMEOUT);
+    let (matching, columns) = (matching(filter), columns());
+    // counted beside the page, which an index puts in order; with words, what is shown of the sessions
+    // is put together once for both
+    let total = match filter.words.is_empty() {
+        true => format!("(SELECT count(*) {matching})"),
+        false => "count(*) OVER ()".to_owned(),
+    };
     let direction = if ascending { "ASC" } else { "DESC" };
     let order = format!("{} {direction} NULLS LAST, id {direction}", sort.column());
     // the usage of the page's sessions alone
     let text = format!(
         "SELECT sessions.*, {USAGE_SQL} AS usage FROM (\
-         SELECT {columns}, sessions.org_id, count(*) OVER () AS total \
-         {visible} {FILTER_SQL} {search} ORDER BY {order} LIMIT $11 OFFSET $12) sessions \
+         SELECT {columns}, sessions.org_id, {total} AS total \
+         {matching} ORDER BY {order} LIMIT $11 OFFSET $12) sessions \
          ORDER BY {order}"
     );
     let rows: Vec<SavedSession> = filtered(text, tx, &space.id, filter)
@@ -169,9 +198,9 @@ pub async fn list(
     let total = match rows.as_slice() {
         [row, ..] => row.total,
         [] if page == 1 => 0,
-        // past the end: the window has counted nothing
+        // past the end: there is no row to have counted on
         [] => {
-            let text = format!("SELECT count(*) {visible} {FILTER_SQL} {search}");
+            let text = format!("SELECT count(*) {matching}");
             let counted: Count =
                 filtered(text, tx, &space.id, filter).kept().get_result(tx.connection()).await?;
             counted.count
@@ -186,13 +215,18 @@ struct Count {
     count: i64,
 }
 
-/// The values that the matching sessions have, the most frequent ones first.
+/// The values that the matching sessions have, the most frequent ones first; of more than
+/// [`FACETED_SESSIONS`], those of the ones that were changed last.
 pub async fn facets(tx: &mut Tx, space: &Space, filter: &Filter) -> Result<Vec<FacetRow>> {
-    let (visible, search) = (visible(), search_sql());
+    tx.at_most(FACETS_TIMEOUT);
+    let matching = matching(filter);
     let text = format!(
         "WITH matching AS MATERIALIZED (SELECT sessions.default_agent, sessions.model, \
             sessions.labels, sessions.created_by_user_id, creator.email \
-            {visible} {FILTER_SQL} {search}), \
+            {matching} ORDER BY sessions.updated_at DESC, sessions.id DESC \
+            LIMIT {FACETED_SESSIONS}), \
+         labelled AS (SELECT l.key, v.value FROM matching, jsonb_each(labels) l, \
+            jsonb_array_elements_text(l.value) v LIMIT {FACETED_LABELS}), \
          counted AS (\
             SELECT 'agent' AS kind, NULL AS key, default_agent AS value, NULL AS email, \
                 count(*) AS count FROM matching WHERE default_agent IS NOT NULL \
@@ -201,9 +235,8 @@ pub async fn facets(tx: &mut Tx, space: &Space, filter: &Filter) -> Result<Vec<F
                 WHERE model IS NOT NULL GROUP BY model \
             UNION ALL SELECT 'user', NULL, created_by_user_id, email, count(*) FROM matching \
                 GROUP BY created_by_user_id, email \
-            UNION ALL SELECT 'label', l.key, v.value, NULL, count(*) FROM matching, \
-                jsonb_each(labels) l, jsonb_array_elements_text(l.value) v \
-                GROUP BY l.key, v.value), \
+            UNION ALL SELECT 'label', key, value, NULL, count(*) FROM labelled \
+                GROUP BY key, value), \
          ranked AS (SELECT *, row_number() OVER (\
             PARTITION BY kind, key ORDER BY count DESC, value) AS rank FROM counted) \
          SELECT kind, key, value, email, count FROM ranked WHERE rank <= $11 \
