@@ -5,7 +5,7 @@ use super::members::left_meanwhile;
 use super::schema::{messages, sessions};
 use super::spaces::Space;
 use super::statements::Keep;
-use super::{Tx, visibility};
+use super::{LIST_TIMEOUT, Tx, visibility};
 use crate::auth::SpaceRole;
 use crate::error::{Error, Result};
 use chrono::{DateTime, Utc};
@@ -184,6 +184,7 @@ pub async fn list(
     session: &SessionId,
     filter: &Filter,
 ) -> Result<(Vec<Listed>, i64)> {
+    tx.at_most(LIST_TIMEOUT);
     let caller = tx.caller().clone();
     let (total, older_than): (i64, Option<i64>) = sessions::table
         .filter(visibility::session(&caller))

@@ -8,7 +8,7 @@ use super::schema::messages;
 use super::session_kinds::TranscriptRole;
 use super::spaces::Space;
 use super::statements::Keep;
-use super::{Tx, visibility};
+use super::{LIST_TIMEOUT, Tx, visibility};
 use crate::auth::SpaceRole;
 use crate::error::{Error, Issue, Result};
 use chrono::{DateTime, Utc};
@@ -137,6 +137,7 @@ pub async fn list(
     wanted: Wanted,
     (page, limit): (i64, i64),
 ) -> Result<(Vec<TranscriptMessage>, i64)> {
+    tx.at_most(LIST_TIMEOUT);
     let session = view(tx, space, wanted).await?;
     let caller = tx.caller().clone();
     // numbers have no gaps, so pages need not be counted off
