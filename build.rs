@@ -7,6 +7,7 @@
 //! * enumerations become open ones, so that a value of a newer server is not an error;
 //! * the error responses become one, as they have one shape;
 //! * operations that answer with a stream of events go: `client/events.rs` reads them;
+//! * the lists that once had no total need not have one, since an older server gives none;
 //! * patterns and lengths go: they would turn every string into a type of its own. The server
 //!   checks them, and answers with everything that is wrong.
 
@@ -22,6 +23,17 @@ const SPEC: &str = "spec/openapi-3.0.json";
 /// Keywords that the server enforces, and that the generated types need not repeat.
 const CONSTRAINTS: [&str; 7] =
     ["pattern", "minLength", "maxLength", "maxItems", "maxProperties", "minimum", "maximum"];
+
+/// Lists that were whole, and without a total, before they had pages.
+const ONCE_WHOLE: [&str; 7] = [
+    "InvitationList",
+    "KeyList",
+    "McpServerList",
+    "MemberList",
+    "SessionList",
+    "SpaceMcpServerList",
+    "SpaceMemberList",
+];
 
 /// Schemas with a type written by hand in `client/`: where it lives.
 const BY_HAND: [(&str, &str); 14] = [
@@ -52,6 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     drop_constraints(&mut document);
     merge_errors(&mut document);
     drop_event_streams(&mut document);
+    allow_missing_totals(&mut document);
     let schemas = document["components"]["schemas"]
         .as_object()
         .ok_or("the OpenAPI document has no components.schemas")?
@@ -112,6 +125,16 @@ fn drop_constraints(node: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(drop_constraints),
         _ => {}
+    }
+}
+
+/// Takes the total out of what the lists of [`ONCE_WHOLE`] must have.
+fn allow_missing_totals(document: &mut Value) {
+    for list in ONCE_WHOLE {
+        let required = &mut document["components"]["schemas"][list]["required"];
+        if let Some(required) = required.as_array_mut() {
+            required.retain(|field| field != "total");
+        }
     }
 }
 

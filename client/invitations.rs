@@ -6,6 +6,7 @@ use crate::{
     Client, Request,
     envelope::ErrorEnvelope,
     generated,
+    pages::{Part, paged},
     request::{idempotency_key, sealed::Run},
     types,
 };
@@ -42,11 +43,11 @@ pub struct Invitations<'a> {
 impl Invitations<'_> {
     /// Those that can still be accepted, newest first.
     pub fn list(&self) -> Request<InvitationList> {
-        self.client.request(InvitationList { org_id: self.org_id.into() })
+        self.client.request(InvitationList { org_id: self.org_id.into(), part: Part::default() })
     }
 
-    /// Invites somebody, who gets a letter if the server sends mail. The answer has the token, and
-    /// nothing else ever will: an answer that is repeated for an idempotency key has none.
+    /// Invites somebody, who gets a letter if the server sends mail and the address has not had its
+    /// letters for today: `delivery` tells. The answer has the token, and nothing else ever will: an answer that is repeated for an idempotency key has none.
     pub fn create(
         &self,
         email: impl Into<String>,
@@ -67,15 +68,12 @@ impl Invitations<'_> {
 #[derive(Clone, Debug)]
 pub struct InvitationList {
     org_id: String,
+    part: Part,
 }
 
-impl Run for InvitationList {
-    type Data = Vec<types::Invitation>;
-
-    async fn run(self, api: &generated::Client) -> Result<Self::Data, Failure<ErrorEnvelope>> {
-        Ok(api.invitation_list().org_id(self.org_id).send().await?.into_inner().data.invitations)
-    }
-}
+paged!(InvitationList, types::Invitation, invitations, id as "id", |list, api| {
+    api.invitation_list().org_id(list.org_id)
+});
 
 /// `POST /org/{orgId}/invitations`: see [`Invitations::create`].
 #[derive(Clone, Debug)]

@@ -11,6 +11,7 @@ use crate::{
     Client, Request,
     envelope::ErrorEnvelope,
     generated,
+    pages::{Part, paged},
     request::{idempotency_key, sealed::Run},
     types,
 };
@@ -39,9 +40,9 @@ pub struct Keys<'a> {
 }
 
 impl Keys<'_> {
-    /// Every key that is not revoked, newest first, without its secret.
+    /// The keys that are not revoked, newest first, without their secrets.
     pub fn list(&self) -> Request<KeyList> {
-        self.client.request(KeyList(()))
+        self.client.request(KeyList { part: Part::default() })
     }
 
     /// Mints a key that acts as the caller, for these scopes: no more than his own key has.
@@ -102,15 +103,11 @@ pub struct MintedKeyData {
 
 /// `GET /keys`: see [`Keys::list`].
 #[derive(Clone, Debug)]
-pub struct KeyList(());
-
-impl Run for KeyList {
-    type Data = Vec<types::Key>;
-
-    async fn run(self, api: &generated::Client) -> Result<Self::Data, Failure<ErrorEnvelope>> {
-        Ok(api.key_list().send().await?.into_inner().data.keys)
-    }
+pub struct KeyList {
+    part: Part,
 }
+
+paged!(KeyList, types::Key, keys, id as "id", |_list, api| api.key_list());
 
 /// `POST /keys`: see [`Keys::create`].
 #[derive(Clone, Debug)]

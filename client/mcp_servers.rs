@@ -7,6 +7,7 @@ use crate::{
     Client, Request,
     envelope::ErrorEnvelope,
     generated,
+    pages::{Part, paged},
     request::{idempotency_key, sealed::Run},
     types,
 };
@@ -37,9 +38,9 @@ pub struct McpServers<'a> {
 }
 
 impl McpServers<'_> {
-    /// Every server, by name.
+    /// The servers, by name.
     pub fn list(&self) -> Request<McpServerList> {
-        self.client.request(McpServerList(()))
+        self.client.request(McpServerList { part: Part::default() })
     }
 
     /// Registers a server that is called without a secret, unless one is set. `mention` is how
@@ -80,9 +81,9 @@ pub struct SpaceMcps<'a> {
 }
 
 impl SpaceMcps<'_> {
-    /// Every server of the organization, and whether the Space uses it.
+    /// The servers of the organization, and whether the Space uses each.
     pub fn list(&self) -> Request<SpaceMcpList> {
-        self.client.request(SpaceMcpList { slug: self.slug.into() })
+        self.client.request(SpaceMcpList { slug: self.slug.into(), part: Part::default() })
     }
 
     /// Lets the Space use a server. Repeating it is no error.
@@ -98,15 +99,11 @@ impl SpaceMcps<'_> {
 
 /// `GET /mcp/servers`: see [`McpServers::list`].
 #[derive(Clone, Debug)]
-pub struct McpServerList(());
-
-impl Run for McpServerList {
-    type Data = Vec<types::McpServer>;
-
-    async fn run(self, api: &generated::Client) -> Result<Self::Data, Failure<ErrorEnvelope>> {
-        Ok(api.mcp_server_list().send().await?.into_inner().data.servers)
-    }
+pub struct McpServerList {
+    part: Part,
 }
+
+paged!(McpServerList, types::McpServer, servers, id as "id", |_list, api| api.mcp_server_list());
 
 /// `POST /mcp/servers`: see [`McpServers::create`].
 #[derive(Clone, Debug)]
@@ -202,15 +199,12 @@ impl Run for McpServerTest {
 #[derive(Clone, Debug)]
 pub struct SpaceMcpList {
     slug: String,
+    part: Part,
 }
 
-impl Run for SpaceMcpList {
-    type Data = Vec<types::SpaceMcpServer>;
-
-    async fn run(self, api: &generated::Client) -> Result<Self::Data, Failure<ErrorEnvelope>> {
-        Ok(api.space_mcp_list().slug(self.slug).send().await?.into_inner().data.servers)
-    }
-}
+paged!(SpaceMcpList, types::SpaceMcpServer, servers, id as "id", |list, api| {
+    api.space_mcp_list().slug(list.slug)
+});
 
 /// `PUT /spaces/{slug}/mcps/{serverId}`: see [`SpaceMcps::bind`].
 #[derive(Clone, Debug)]

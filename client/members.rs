@@ -2,7 +2,14 @@
 
 use progenitor_client::Error as Failure;
 
-use crate::{Client, Request, envelope::ErrorEnvelope, generated, request::sealed::Run, types};
+use crate::{
+    Client, Request,
+    envelope::ErrorEnvelope,
+    generated,
+    pages::{Part, paged},
+    request::sealed::Run,
+    types,
+};
 
 /// The members of the key's organization: [`Client::members`].
 ///
@@ -31,7 +38,7 @@ pub struct Members<'a> {
 impl Members<'_> {
     /// Everybody: OWNERs first, then ADMINs, then by name.
     pub fn list(&self) -> Request<MemberList> {
-        self.client.request(MemberList { org_id: self.org_id.into() })
+        self.client.request(MemberList { org_id: self.org_id.into(), part: Part::default() })
     }
 
     /// Gives a member another role, from the member's next request on. Only an OWNER may, and the
@@ -57,15 +64,12 @@ impl Members<'_> {
 #[derive(Clone, Debug)]
 pub struct MemberList {
     org_id: String,
+    part: Part,
 }
 
-impl Run for MemberList {
-    type Data = Vec<types::Member>;
-
-    async fn run(self, api: &generated::Client) -> Result<Self::Data, Failure<ErrorEnvelope>> {
-        Ok(api.member_list().org_id(self.org_id).send().await?.into_inner().data.members)
-    }
-}
+paged!(MemberList, types::Member, members, user_id as "userId", |list, api| {
+    api.member_list().org_id(list.org_id)
+});
 
 /// `PATCH /org/{orgId}/members/{userId}`: see [`Members::update`].
 #[derive(Clone, Debug)]

@@ -6,6 +6,7 @@ use crate::{
     Client, Request,
     envelope::ErrorEnvelope,
     generated,
+    pages::{Part, paged},
     request::{idempotency_key, sealed::Run},
     types,
 };
@@ -31,9 +32,13 @@ pub struct Sessions<'a> {
 }
 
 impl Sessions<'_> {
-    /// Every live session, newest change first.
+    /// The live sessions, newest change first.
     pub fn list(&self) -> Request<SessionList> {
-        self.client.request(SessionList { slug: self.slug.into(), include_eval: None })
+        self.client.request(SessionList {
+            slug: self.slug.into(),
+            include_eval: None,
+            part: Part::default(),
+        })
     }
 
     /// Makes a session; its `title` will be this name.
@@ -69,6 +74,7 @@ impl Sessions<'_> {
 pub struct SessionList {
     slug: String,
     include_eval: Option<bool>,
+    part: Part,
 }
 
 impl Request<SessionList> {
@@ -79,17 +85,13 @@ impl Request<SessionList> {
     }
 }
 
-impl Run for SessionList {
-    type Data = Vec<types::Session>;
-
-    async fn run(self, api: &generated::Client) -> Result<Self::Data, Failure<ErrorEnvelope>> {
-        let mut request = api.session_list().slug(self.slug);
-        if let Some(include) = self.include_eval {
-            request = request.include_eval(include);
-        }
-        Ok(request.send().await?.into_inner().data.sessions)
+paged!(SessionList, types::Session, sessions, id as "id", |list, api| {
+    let mut request = api.session_list().slug(list.slug);
+    if let Some(include) = list.include_eval {
+        request = request.include_eval(include);
     }
-}
+    request
+});
 
 /// `POST /spaces/{slug}/sessions`: see [`Sessions::create`].
 #[derive(Clone, Debug)]

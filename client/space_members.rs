@@ -6,6 +6,7 @@ use crate::{
     Client, Request,
     envelope::ErrorEnvelope,
     generated,
+    pages::{Part, paged},
     request::{idempotency_key, sealed::Run},
     types::{self, SpaceRole},
 };
@@ -39,7 +40,7 @@ pub struct SpaceMembers<'a> {
 impl SpaceMembers<'_> {
     /// Everybody in the Space, in the order in which they joined.
     pub fn list(&self) -> Request<SpaceMemberList> {
-        self.client.request(SpaceMemberList { space: self.space.into() })
+        self.client.request(SpaceMemberList { space: self.space.into(), part: Part::default() })
     }
 
     /// Puts a member of the organization into the Space.
@@ -75,16 +76,12 @@ impl SpaceMembers<'_> {
 #[derive(Clone, Debug)]
 pub struct SpaceMemberList {
     space: String,
+    part: Part,
 }
 
-impl Run for SpaceMemberList {
-    type Data = Vec<types::SpaceMember>;
-
-    async fn run(self, api: &generated::Client) -> Result<Self::Data, Failure<ErrorEnvelope>> {
-        let request = api.space_member_list().project_id(self.space);
-        Ok(request.send().await?.into_inner().data.members)
-    }
-}
+paged!(SpaceMemberList, types::SpaceMember, members, user_id as "userId", |list, api| {
+    api.space_member_list().project_id(list.space)
+});
 
 /// `POST /projects/{projectId}/members`: see [`SpaceMembers::add`].
 #[derive(Clone, Debug)]

@@ -85,7 +85,7 @@ async fn a_session_has_exactly_these_fields_and_null_where_nothing_is_known() {
     }
     assert_eq!(org.owner.get(&path(made)).await.data(200), data);
     let list = org.owner.get(SESSIONS).await.data(200);
-    assert_eq!(list, json!({ "sessions": [made] }));
+    assert_eq!(list, json!({ "sessions": [made], "total": 1 }));
 }
 
 #[tokio::test]

@@ -83,7 +83,7 @@ async fn a_member_has_exactly_these_fields() {
     expected["role"] = json!("EDITOR");
     assert_eq!(changed, json!({ "member": expected }));
     let list = eve.get(&team.path()).await.data(200);
-    assert_eq!(fields(&list), ["members"]);
+    assert_eq!(fields(&list), ["members", "total"]);
     assert_eq!(each(&list["members"], "role"), ["OWNER", "EDITOR"]);
     assert_eq!(list["members"][1], expected);
     assert_eq!(list["members"][0]["name"], Value::Null);

@@ -241,6 +241,8 @@ pub enum SpaceMember {
     List {
         /// Its slug or id
         space: String,
+        #[command(flatten)]
+        paging: Paging,
     },
     /// Put a member of the organization into a Space
     Add {
@@ -277,7 +279,10 @@ pub enum SpaceMember {
 #[derive(Debug, Subcommand)]
 pub enum Key {
     /// List your keys; as OWNER or ADMIN those of the organization
-    List,
+    List {
+        #[command(flatten)]
+        paging: Paging,
+    },
     /// Mint a key, which acts as you; it is shown this once
     Create {
         /// What it is for
@@ -327,6 +332,17 @@ pub enum Delegation {
     },
 }
 
+/// Which part of a list to show.
+#[derive(Args, Debug)]
+pub struct Paging {
+    /// At most so many; all of them otherwise
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: Option<u32>,
+    /// Only what comes after the one with this id
+    #[arg(long, value_name = "ID")]
+    pub before: Option<String>,
+}
+
 /// The Space that sessions belong to.
 #[derive(Args, Debug)]
 pub struct InSpace {
@@ -344,6 +360,8 @@ pub enum Session {
         /// Sessions of evaluation runs too
         #[arg(long)]
         evals: bool,
+        #[command(flatten)]
+        paging: Paging,
     },
     /// Show one session; archived ones too
     View {
@@ -877,6 +895,8 @@ pub enum Mcp {
         /// Tell which of them this Space uses: its slug or id
         #[arg(long)]
         space: Option<String>,
+        #[command(flatten)]
+        paging: Paging,
     },
     /// Register an MCP server; asks for the secret, if it needs one
     Add {

@@ -2,6 +2,7 @@
 
 use std::{env, time::Duration};
 
+use futures::TryStreamExt;
 use secrecy::{ExposeSecret, SecretString};
 use switchy::{Client, ClientBuilder, types::Membership};
 use url::Url;
@@ -21,6 +22,9 @@ const API_PATH: &str = "/api";
 /// The variable with the API key. There is no option for it: other users can read the arguments
 /// of a process.
 const API_KEY: &str = "SWITCHY_API_KEY";
+
+/// How many Spaces `GET /me` shows.
+const SHOWN_SPACES: usize = 1_000;
 
 /// The length of an id.
 const ID_LENGTH: usize = 25;
@@ -201,8 +205,7 @@ pub fn pick_space<'a>(spaces: &'a [Membership], wanted: &str) -> Result<&'a Memb
 
 /// The id of the Space with this slug or id, among the caller's.
 pub async fn space_id(client: &Client, wanted: &str) -> Result<String, Failure> {
-    let me = client.me().await?;
-    Ok(pick_space(&me.spaces, wanted)?.id.clone())
+    Ok(named(client, wanted).await?.0)
 }
 
 /// The slug of the Space with this slug or id. Slugs are believed, and cost no request.
@@ -210,8 +213,24 @@ pub async fn space_slug(client: &Client, wanted: &str) -> Result<String, Failure
     if !is_id(wanted) {
         return Ok(wanted.to_string());
     }
+    Ok(named(client, wanted).await?.1)
+}
+
+/// Id and slug of the Space with this slug or id. `GET /me` shows most people all of their Spaces, in
+/// one request.
+async fn named(client: &Client, wanted: &str) -> Result<(String, String), Failure> {
     let me = client.me().await?;
-    Ok(pick_space(&me.spaces, wanted)?.slug.clone())
+    let picked = pick_space(&me.spaces, wanted).map(|space| (space.id.clone(), space.slug.clone()));
+    if picked.is_ok() || me.spaces.len() < SHOWN_SPACES {
+        return picked;
+    }
+    let mut spaces = client.spaces().list().stream();
+    while let Some(space) = spaces.try_next().await? {
+        if space.slug == wanted || space.id == wanted {
+            return Ok((space.id, space.slug));
+        }
+    }
+    picked
 }
 
 #[cfg(test)]

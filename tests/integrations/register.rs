@@ -47,7 +47,7 @@ async fn an_integration_has_exactly_these_fields_and_never_its_secret() {
     for changing in ["health", "lastCheckedAt"] {
         list["servers"][0][changing] = made[changing].clone();
     }
-    assert_eq!(list, json!({ "servers": [made] }));
+    assert_eq!(list, json!({ "servers": [made], "total": 1 }));
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 use clap::{Subcommand, ValueEnum};
 use switchy::types;
 
+use super::Paging;
+
 /// A role in the organization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Role {
@@ -46,7 +48,10 @@ impl From<InvitedRole> for types::InvitedRole {
 #[derive(Debug, Subcommand)]
 pub enum Member {
     /// List everybody in the organization
-    List,
+    List {
+        #[command(flatten)]
+        paging: Paging,
+    },
     /// Give a member another role
     Role {
         /// The member: an e-mail address or a user id
@@ -75,7 +80,10 @@ pub enum Member {
 #[derive(Debug, Subcommand)]
 pub enum Invite {
     /// List the invitations that can still be accepted
-    List,
+    List {
+        #[command(flatten)]
+        paging: Paging,
+    },
     /// Invite somebody into the organization
     Create {
         /// The e-mail address

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use switchy::{Client, types};
 use url::Url;
 
+use super::pages;
 use crate::{
     args::Invite,
     connection::{Connection, is_id},
@@ -21,12 +22,9 @@ const PLACE: &str = "/invitations/";
 pub async fn run(connection: &Connection, command: Invite, output: &Output) -> Result<(), Failure> {
     let client = &connection.client()?;
     match command {
-        Invite::List => {
+        Invite::List { paging } => {
             let request = client.invitations(&org_id(client).await?).list();
-            if output.is_json() {
-                return output.json(&request.raw().await?);
-            }
-            table(request.await?, output)
+            pages::list(request, paging, output, table).await
         }
         Invite::Create { email, role } => {
             let request = client.invitations(&org_id(client).await?).create(email, role.into());
@@ -74,8 +72,8 @@ async fn invitation_id(client: &Client, org_id: &str, wanted: &str) -> Result<St
     if is_id(wanted) {
         return Ok(wanted.to_string());
     }
-    let all = client.invitations(org_id).list().await?;
-    let found = all.into_iter().find(|i| i.email.to_lowercase() == wanted.to_lowercase());
+    let all = client.invitations(org_id).list();
+    let found = pages::find(all, |i| i.email.to_lowercase() == wanted.to_lowercase()).await?;
     found.map(|invitation| invitation.id).ok_or_else(|| {
         Failure::new(Exit::NotFound, format!("there is no invitation of {wanted}"))
             .hint("`switchy invite list` shows those that can still be accepted")
@@ -126,16 +124,19 @@ fn made(url: &str, invitation: &types::NewInvitation, output: &Output) -> Result
         invitation.role,
         date(&invitation.expires_at)
     ))?;
-    let mailed = invitation.delivery == types::InvitationDelivery::Queued;
     let Some(token) = &invitation.token else {
         return Ok(());
     };
     output.say(&format!("\n  switchy --url {url} invite accept {token}\n"))?;
-    if mailed {
-        eprintln!("a letter with this command is on its way; the token is shown this once");
-    } else {
-        eprintln!("hand over this command yourself; the token is shown this once");
-    }
+    eprintln!(
+        "{}; the token is shown this once",
+        match invitation.delivery {
+            types::InvitationDelivery::Queued => "a letter with this command is on its way",
+            types::InvitationDelivery::Held =>
+                "no letter is sent, there were enough of them today: hand over this command yourself",
+            _ => "hand over this command yourself",
+        }
+    );
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use chrono::{TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use switchy::{Client, ErrorCode, MintedKey, types};
 
-use super::confirm::confirmed;
+use super::{confirm::confirmed, pages};
 use crate::{
     args::Key,
     config::{self, Config},
@@ -16,13 +16,7 @@ use crate::{
 pub async fn run(connection: &Connection, command: Key, output: &Output) -> Result<(), Failure> {
     let client = connection.client()?;
     match command {
-        Key::List => {
-            let request = client.keys().list();
-            if output.is_json() {
-                return output.json(&request.raw().await?);
-            }
-            table(request.await?, output)
-        }
+        Key::List { paging } => pages::list(client.keys().list(), paging, output, table).await,
         Key::Create { name, scopes, expires_in } => {
             let mut request = client.keys().create(name, scopes);
             if let Some(days) = expires_in {

@@ -6,6 +6,7 @@ use inquire::{Password, PasswordDisplayMode};
 use secrecy::SecretString;
 use switchy::{Client, types};
 
+use super::pages;
 use crate::{
     args::{Mcp, McpAuth},
     connection::{is_id, space_slug},
@@ -15,8 +16,14 @@ use crate::{
 
 pub async fn run(client: &Client, command: Mcp, output: &Output) -> Result<(), Failure> {
     match command {
-        Mcp::List { space: None } => list(client, output).await,
-        Mcp::List { space: Some(space) } => list_of_space(client, &space, output).await,
+        Mcp::List { space: None, paging } => {
+            pages::list(client.mcp_servers().list(), paging, output, table).await
+        }
+        Mcp::List { space: Some(space), paging } => {
+            let slug = space_slug(client, &space).await?;
+            let request = client.space_mcps(&slug).list();
+            pages::list(request, paging, output, table_of_space).await
+        }
         Mcp::Add { name, endpoint, mention, auth, secret_stdin } => {
             let mut request = client.mcp_servers().create(name, mention, endpoint);
             request = match (auth, secret(auth, secret_stdin)?) {
@@ -87,20 +94,15 @@ async fn server_id(client: &Client, wanted: &str) -> Result<String, Failure> {
         return Ok(wanted.to_owned());
     }
     let mention = wanted.strip_prefix('@').unwrap_or(wanted);
-    let servers = client.mcp_servers().list().await?;
-    let found = servers.into_iter().find(|server| server.mention_slug == mention);
+    let servers = client.mcp_servers().list();
+    let found = pages::find(servers, |server| server.mention_slug == mention).await?;
     found.map(|server| server.id).ok_or_else(|| {
         Failure::new(Exit::NotFound, format!("there is no integration `{wanted}`"))
             .hint("`switchy mcp list` shows them")
     })
 }
 
-async fn list(client: &Client, output: &Output) -> Result<(), Failure> {
-    let request = client.mcp_servers().list();
-    if output.is_json() {
-        return output.json(&request.raw().await?);
-    }
-    let servers = request.await?;
+fn table(servers: Vec<types::McpServer>, output: &Output) -> Result<(), Failure> {
     if servers.is_empty() {
         return output.say("there is no integration; `switchy mcp add` registers one");
     }
@@ -115,13 +117,7 @@ async fn list(client: &Client, output: &Output) -> Result<(), Failure> {
         .table(&["MENTION", "NAME", "HEALTH", "CHECKED", "AUTH", "ENDPOINT", "ID"], rows.collect())
 }
 
-async fn list_of_space(client: &Client, space: &str, output: &Output) -> Result<(), Failure> {
-    let slug = space_slug(client, space).await?;
-    let request = client.space_mcps(&slug).list();
-    if output.is_json() {
-        return output.json(&request.raw().await?);
-    }
-    let servers = request.await?;
+fn table_of_space(servers: Vec<types::SpaceMcpServer>, output: &Output) -> Result<(), Failure> {
     if servers.is_empty() {
         return output.say("there is no integration; `switchy mcp add` registers one");
     }

@@ -2,7 +2,7 @@
 
 use switchy::{Client, types};
 
-use super::confirm::confirmed;
+use super::{confirm::confirmed, pages};
 use crate::{
     args::Member,
     failure::{Exit, Failure},
@@ -13,12 +13,8 @@ pub async fn run(client: &Client, command: Member, output: &Output) -> Result<()
     let me = client.me().await?;
     let org = &me.organization;
     match command {
-        Member::List => {
-            let request = client.members(&org.id).list();
-            if output.is_json() {
-                return output.json(&request.raw().await?);
-            }
-            table(request.await?, output)
+        Member::List { paging } => {
+            pages::list(client.members(&org.id).list(), paging, output, table).await
         }
         Member::Role { member, role } => {
             let id = user_id(client, &org.id, &member).await?;
@@ -61,8 +57,8 @@ async fn user_id(client: &Client, org_id: &str, wanted: &str) -> Result<String, 
     if !wanted.contains('@') {
         return Ok(wanted.to_string());
     }
-    let members = client.members(org_id).list().await?;
-    let found = members.into_iter().find(|m| m.email.to_lowercase() == wanted.to_lowercase());
+    let members = client.members(org_id).list();
+    let found = pages::find(members, |m| m.email.to_lowercase() == wanted.to_lowercase()).await?;
     found.map(|member| member.user_id).ok_or_else(|| {
         Failure::new(Exit::NotFound, format!("there is no member {wanted}"))
             .hint("`switchy member list` shows everybody")

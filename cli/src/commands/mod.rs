@@ -12,6 +12,7 @@ mod mcp_server;
 mod member;
 mod memory;
 mod message;
+mod pages;
 mod profile;
 mod saved_session;
 mod session;

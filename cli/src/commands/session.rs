@@ -2,7 +2,7 @@
 
 use switchy::types;
 
-use super::saved_session;
+use super::{pages, saved_session};
 use crate::{
     args::Session,
     connection::{Connection, space_slug},
@@ -30,16 +30,13 @@ pub async fn run(
         Session::Transcript(command) => {
             saved_session::transcript(connection, command, output).await
         }
-        Session::List { place, evals } => {
+        Session::List { place, evals, paging } => {
             let slug = space_slug(client, &place.space).await?;
             let mut request = client.sessions(&slug).list();
             if evals {
                 request = request.include_eval();
             }
-            if output.is_json() {
-                return output.json(&request.raw().await?);
-            }
-            table(request.await?, output)
+            pages::list(request, paging, output, table).await
         }
         Session::View { place, id } => {
             let slug = space_slug(client, &place.space).await?;

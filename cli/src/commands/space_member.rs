@@ -2,7 +2,7 @@
 
 use switchy::{Client, types};
 
-use super::{confirm::confirmed, space::id_of};
+use super::{confirm::confirmed, pages, space::id_of};
 use crate::{
     args::SpaceMember,
     connection::is_id,
@@ -15,13 +15,9 @@ const ME: &str = "me";
 
 pub async fn run(client: &Client, command: SpaceMember, output: &Output) -> Result<(), Failure> {
     match command {
-        SpaceMember::List { space } => {
+        SpaceMember::List { space, paging } => {
             let space = id_of(client, space).await?;
-            let request = client.space_members(&space).list();
-            if output.is_json() {
-                return output.json(&request.raw().await?);
-            }
-            table(request.await?, output)
+            pages::list(client.space_members(&space).list(), paging, output, table).await
         }
         SpaceMember::Add { space, user, role } => {
             if !is_id(&user) {
@@ -72,8 +68,8 @@ async fn user_id(client: &Client, space: &str, user: String) -> Result<String, F
     if user == ME {
         return Ok(client.me().await?.user.id);
     }
-    let members = client.space_members(space).list().await?;
-    let member = members.into_iter().find(|member| member.email.eq_ignore_ascii_case(&user));
+    let members = client.space_members(space).list();
+    let member = pages::find(members, |member| member.email.eq_ignore_ascii_case(&user)).await?;
     member.map(|member| member.user_id).ok_or_else(|| {
         Failure::new(Exit::NotFound, format!("`{user}` is not in this Space"))
             .hint("`switchy space member list SPACE` shows who is")

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use wiremock::{
     Mock,
-    matchers::{header, method, path},
+    matchers::{header, method, path, query_param, query_param_is_missing},
 };
 
 use crate::{ID, KEY, NOW, User, failure, me, serve, server, success};
@@ -58,6 +58,48 @@ async fn the_list_is_a_table() {
     }
     let done = User::of(&server).run(&["key", "list", "-o", "json"]).await.ok();
     assert_eq!(done.json(), keys);
+}
+
+#[tokio::test]
+async fn a_list_is_followed_to_its_end_unless_a_part_is_asked_for() {
+    let server = server().await;
+    let page = |ids: &[&str]| {
+        let keys: Vec<Value> = ids
+            .iter()
+            .map(|id| {
+                let mut key = key(None);
+                key["id"] = json!(id);
+                key
+            })
+            .collect();
+        success(200, &json!({ "keys": keys, "total": 5 }))
+    };
+    let serve_page = async |query: &[(&str, &str)], without: &[&str], ids: &[&str]| {
+        let mut mock = Mock::given(method("GET")).and(path("/api/keys"));
+        for (name, value) in query {
+            mock = mock.and(query_param(*name, *value));
+        }
+        for name in without {
+            mock = mock.and(query_param_is_missing(*name));
+        }
+        mock.respond_with(page(ids)).mount(&server).await;
+    };
+    serve_page(&[], &["before", "limit"], &["k1", "k2"]).await;
+    serve_page(&[("before", "k2")], &["limit"], &["k3"]).await;
+    serve_page(&[("before", "k3")], &["limit"], &["k4", "k5"]).await;
+    serve_page(&[("before", "k1"), ("limit", "2")], &[], &["k2", "k3"]).await;
+    let ids = async |arguments: &[&str]| {
+        let done = User::of(&server).run(&[arguments, &["-o", "json"]].concat()).await.ok();
+        let keys = done.json()["keys"].as_array().expect("keys").clone();
+        let ids: Vec<String> =
+            keys.iter().map(|key| key["id"].as_str().expect("an id").to_owned()).collect();
+        let table = User::of(&server).run(arguments).await.ok();
+        assert_eq!(table.stdout.lines().count(), ids.len() + 1, "{}", table.stdout);
+        ids
+    };
+    assert_eq!(ids(&["key", "list"]).await, ["k1", "k2", "k3", "k4", "k5"]);
+    let part = ["key", "list", "--limit", "2", "--before", "k1"];
+    assert_eq!(ids(&part).await, ["k2", "k3"]);
 }
 
 #[tokio::test]

@@ -1,11 +1,13 @@
 //! API keys (contract B8, E3, E4).
 
+use super::pages::{PageParams, total};
 use super::{Call, Ctx};
 use crate::auth::{ALL_REST, ApiKey, Scope, Scopes, is_known_scope};
 use crate::error::{Error, Result};
 use crate::http::reply::{Documented, Recorded};
 use crate::http::{
-    Answer, Check, Created, IdempotencyKey, Issues, NoContent, Ok200, Reply, Timestamp, Unread,
+    Answer, Check, Created, IdempotencyKey, Issues, NoContent, Ok200, Params, Reply, Timestamp,
+    Unread,
 };
 use crate::limits::{WithSecret, Write};
 use crate::store::ids::{KeyId, UserId};
@@ -123,6 +125,8 @@ impl From<store::Key> for Key {
 struct KeyList {
     /// Newest first. Revoked ones are not among them, expired ones are.
     keys: Vec<Key>,
+    /// How many there are in all.
+    total: u32,
 }
 
 /// A key that was just given its secret.
@@ -231,14 +235,22 @@ impl KeyPath {
 /// List keys
 ///
 /// Your own keys, and for OWNERs and ADMINs every key of the organization and whose it is: newest
-/// first, without the secret; revoked ones are left out.
+/// first, without the secret; revoked ones are left out. All of them, up to 1,000; `before` pages
+/// through more.
 #[endpoint { method = GET, path = "/api/keys", tags = ["Keys"], operation_id = "key_list" }]
-pub(super) async fn key_list(ctx: Ctx) -> Answer<Ok200<KeyList>> {
+pub(super) async fn key_list(
+    ctx: Ctx,
+    params: Params<PageParams<KeyId>>,
+) -> Answer<Ok200<KeyList>> {
     let call = Call::reading(&ctx, Scope::KeysRead).await?;
+    let paging = params.into_inner()?.into();
     let mut tx = call.begin().await?;
-    let outcome = store::list(&mut tx).await;
-    let keys = call.end(tx, outcome).await?;
-    Reply::ok(KeyList { keys: keys.into_iter().map(Key::from).collect() })
+    let outcome = store::list(&mut tx, &paging).await;
+    let listed = call.end(tx, outcome).await?;
+    Reply::ok(KeyList {
+        keys: listed.rows.into_iter().map(Key::from).collect(),
+        total: total(listed.total),
+    })
 }
 
 /// Mint a key

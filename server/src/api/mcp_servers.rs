@@ -1,12 +1,14 @@
 //! Integrations (contract B7): MCP servers of the organization, and the Spaces that use them.
 
+use super::pages::{PageParams, total};
 use super::sessions::{AGENTS, checked_slug};
 use super::{App, Call, Ctx};
 use crate::auth::Scope;
 use crate::error::{Error, Issue, Result};
 use crate::http::reply::Recorded;
 use crate::http::{
-    Answer, Check, Created, IdempotencyKey, Issues, NoContent, Ok200, Reply, Timestamp, Unread,
+    Answer, Check, Created, IdempotencyKey, Issues, NoContent, Ok200, Params, Reply, Timestamp,
+    Unread,
 };
 use crate::limits::{Kept, Write};
 use crate::mcp::client::{Credential, MAX_SECRET, McpFailureCode};
@@ -96,8 +98,10 @@ struct McpServerData {
 /// The integrations of the organization.
 #[derive(Serialize, JsonSchema)]
 struct McpServerList {
-    /// Every one, by name.
+    /// By name.
     servers: Vec<McpServer>,
+    /// How many there are in all.
+    total: u32,
 }
 
 /// An integration, as a Space sees it.
@@ -113,8 +117,10 @@ struct SpaceMcpServer {
 /// The integrations of the organization, as a Space sees them.
 #[derive(Serialize, JsonSchema)]
 struct SpaceMcpServerList {
-    /// Every one, by name.
+    /// By name.
     servers: Vec<SpaceMcpServer>,
+    /// How many there are in all.
+    total: u32,
 }
 
 /// A text that is taken, and never given.
@@ -327,14 +333,22 @@ impl From<Report> for McpConnectionTest {
 
 /// List integrations
 ///
-/// The MCP servers that the organization has registered, by name. Secrets are never shown.
+/// The MCP servers that the organization has registered, by name. Secrets are never shown. All of
+/// them, up to 1,000; `before` pages through more.
 #[endpoint { method = GET, path = "/api/mcp/servers", tags = ["Integrations"], operation_id = "mcp_server_list" }]
-pub(super) async fn mcp_server_list(ctx: Ctx) -> Answer<Ok200<McpServerList>> {
+pub(super) async fn mcp_server_list(
+    ctx: Ctx,
+    params: Params<PageParams<McpServerId>>,
+) -> Answer<Ok200<McpServerList>> {
     let call = Call::reading(&ctx, Scope::McpServersRead).await?;
+    let paging = params.into_inner()?.into();
     let mut tx = call.begin().await?;
-    let outcome = store::list(&mut tx).await;
-    let servers = call.end(tx, outcome).await?;
-    Reply::ok(McpServerList { servers: servers.into_iter().map(McpServer::from).collect() })
+    let outcome = store::list(&mut tx, &paging).await;
+    let listed = call.end(tx, outcome).await?;
+    Reply::ok(McpServerList {
+        servers: listed.rows.into_iter().map(McpServer::from).collect(),
+        total: total(listed.total),
+    })
 }
 
 /// Register an integration
@@ -445,23 +459,27 @@ pub(super) async fn mcp_server_test(
 
 /// List a Space's integrations
 ///
-/// Every integration of the organization, and whether the Space uses it. Members of the Space may.
+/// The integrations of the organization, and whether the Space uses each. Members of the Space may.
+/// All of them, up to 1,000; `before` pages through more.
 #[endpoint { method = GET, path = "/api/spaces/{slug}/mcps", tags = ["Integrations"], operation_id = "space_mcp_list" }]
 pub(super) async fn space_mcp_list(
     ctx: Ctx,
     path: Path<SpaceMcpPath>,
+    params: Params<PageParams<McpServerId>>,
 ) -> Answer<Ok200<SpaceMcpServerList>> {
     let call = Call::reading(&ctx, Scope::McpServersRead).await?;
     let slug = checked_slug(path.into_inner().slug)?;
+    let paging = params.into_inner()?.into();
     let mut tx = call.begin().await?;
     let outcome = async {
         let (space, _) = spaces::view_by_slug(&mut tx, &slug).await?;
-        store::list_of_space(&mut tx, &space).await
+        store::list_of_space(&mut tx, &space, &paging).await
     }
     .await;
-    let servers = call.end(tx, outcome).await?.into_iter();
+    let listed = call.end(tx, outcome).await?;
+    let servers = listed.rows.into_iter();
     let servers = servers.map(|(server, bound)| SpaceMcpServer { server: server.into(), bound });
-    Reply::ok(SpaceMcpServerList { servers: servers.collect() })
+    Reply::ok(SpaceMcpServerList { servers: servers.collect(), total: total(listed.total) })
 }
 
 /// Bind an integration to a Space

@@ -4,6 +4,7 @@ use super::{Ctx, Reading};
 use crate::auth::{OrgRole, SpaceRole};
 use crate::http::{Answer, Ok200, Reply, Timestamp};
 use crate::store::ids::{KeyId, OrgId, SpaceId, UserId};
+use crate::store::pages::MAX_ROWS;
 use crate::store::{accounts, spaces};
 use dropshot::endpoint;
 use futures::FutureExt;
@@ -82,7 +83,8 @@ struct Me {
     role: OrgRole,
     /// What the key may be used for.
     scopes: Vec<String>,
-    /// The Spaces that the user is a member of, by name.
+    /// The Spaces that the user is a member of, by name; the first 1,000. `GET /projects` pages
+    /// through all of them.
     spaces: Vec<Membership>,
 }
 
@@ -95,7 +97,7 @@ pub(super) async fn me(ctx: Ctx) -> Answer<Ok200<Me>> {
         .run((), |tx, ()| {
             let me = async move {
                 let (org, user, key) = accounts::me(tx).await?;
-                Ok((org, user, key, spaces::memberships(tx).await?))
+                Ok((org, user, key, spaces::memberships(tx, MAX_ROWS).await?))
             };
             me.boxed()
         })

@@ -1,9 +1,10 @@
 //! Members of the organization (contract B5).
 
+use super::pages::{PageParams, total};
 use super::{Call, Ctx};
 use crate::auth::{OrgRole, Scope};
 use crate::error::{Error, Result};
-use crate::http::{Answer, Check, NoContent, Ok200, Reply, Timestamp, Unread};
+use crate::http::{Answer, Check, NoContent, Ok200, Params, Reply, Timestamp, Unread};
 use crate::store::ids::{OrgId, UserId};
 use crate::store::members as store;
 use dropshot::{Path, endpoint};
@@ -56,8 +57,10 @@ struct MemberData {
 /// The members of an organization.
 #[derive(Serialize, JsonSchema)]
 struct MemberList {
-    /// Every member: OWNERs first, then ADMINs, then by name, or address where there is none.
+    /// OWNERs first, then ADMINs, then by name, or address where there is none.
     members: Vec<Member>,
+    /// How many there are in all.
+    total: u32,
 }
 
 /// An organization by id.
@@ -99,16 +102,22 @@ impl Check for MemberUpdate {}
 
 /// List members
 ///
-/// Everybody in the organization, for everybody in it.
+/// Everybody in the organization, for everybody in it: all of them, up to 1,000; `before` (a user id)
+/// pages through more.
 #[endpoint { method = GET, path = "/api/org/{orgId}/members", tags = ["Organization"], operation_id = "member_list" }]
-pub(super) async fn member_list(ctx: Ctx, path: Path<OrgPath>) -> Answer<Ok200<MemberList>> {
+pub(super) async fn member_list(
+    ctx: Ctx,
+    path: Path<OrgPath>,
+    params: Params<PageParams<UserId>>,
+) -> Answer<Ok200<MemberList>> {
     let call = Call::reading(&ctx, Scope::OrgRead).await?;
     call.in_org(&path.into_inner().org_id)?;
+    let paging = params.into_inner()?.into();
     let mut tx = call.begin().await?;
-    let outcome = store::list(&mut tx).await;
-    let members = call.end(tx, outcome).await?;
-    let members = members.into_iter().map(Member::of).collect::<Result<_>>()?;
-    Reply::ok(MemberList { members })
+    let outcome = store::list(&mut tx, &paging).await;
+    let listed = call.end(tx, outcome).await?;
+    let members = listed.rows.into_iter().map(Member::of).collect::<Result<_>>()?;
+    Reply::ok(MemberList { members, total: total(listed.total) })
 }
 
 /// Change a member's role

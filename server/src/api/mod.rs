@@ -17,6 +17,7 @@ pub(crate) mod memory;
 pub(crate) mod mentions;
 mod message_search;
 pub(crate) mod messages;
+mod pages;
 mod reactions;
 mod saved_sessions;
 mod sessions;

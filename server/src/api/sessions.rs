@@ -1,5 +1,6 @@
 //! Sessions (contract B2): conversations in a Space.
 
+use super::pages::{check_rows, most_rows, total};
 use super::spaces::MAX_SLUG;
 use super::{Call, Ctx, Reading};
 use crate::auth::{Scope, SpaceRole};
@@ -14,7 +15,7 @@ use crate::store::ids::{SessionId, SpaceId, UserId};
 use crate::store::rights::Right;
 use crate::store::session_kinds::{Labels, SessionOrigin, SessionVisibility};
 use crate::store::usage::Usage;
-use crate::store::{sessions as store, spaces};
+use crate::store::{Paging, sessions as store, spaces};
 use dropshot::{Path, endpoint};
 use futures::FutureExt;
 use schemars::JsonSchema;
@@ -165,8 +166,10 @@ struct SessionData {
 /// The sessions of a Space.
 #[derive(Serialize, JsonSchema)]
 struct SessionList {
-    /// Every live session, most recently updated first.
+    /// Live sessions, most recently updated first.
     sessions: Vec<Session>,
+    /// How many there are in all.
+    total: u32,
 }
 
 /// What a list of sessions is to hold.
@@ -175,9 +178,20 @@ struct SessionList {
 struct SessionListParams {
     /// Also sessions of evaluation runs.
     include_eval: Option<bool>,
+    /// Only what comes after the session with this id, in the list's order: the last one of the page
+    /// before.
+    before: Option<SessionId>,
+    /// At most so many.
+    #[serde(default = "most_rows")]
+    #[schemars(range(min = 1, max = 1_000))]
+    limit: u32,
 }
 
-impl Check for SessionListParams {}
+impl Check for SessionListParams {
+    fn check(&self, issues: &mut Issues) {
+        check_rows(issues, self.limit);
+    }
+}
 
 /// A Space by slug.
 #[derive(Deserialize, JsonSchema)]
@@ -349,8 +363,11 @@ impl SessionPath {
 
 /// List sessions
 ///
-/// Every live session of the Space, most recently updated first. Archived ones are left out, and so
+/// The live sessions of the Space, most recently updated first. Archived ones are left out, and so
 /// are evaluation runs unless `includeEval` asks for them; both can still be viewed by id.
+///
+/// All of them, up to 1,000; `before` pages through more. Sessions with much to them make a page
+/// shorter: an answer has about 4 MiB at most.
 #[endpoint { method = GET, path = "/api/spaces/{slug}/sessions", tags = ["Sessions"], operation_id = "session_list" }]
 pub(super) async fn session_list(
     ctx: Ctx,
@@ -359,20 +376,25 @@ pub(super) async fn session_list(
 ) -> Answer<Ok200<SessionList>> {
     let reading = Reading::new(&ctx, Scope::SessionsRead);
     let slug = reading.valid(checked_slug(path.into_inner().slug)).await?;
-    let workloads = match reading.valid(params.into_inner()).await?.include_eval {
+    let SessionListParams { include_eval, before, limit } =
+        reading.valid(params.into_inner()).await?;
+    let workloads = match include_eval {
         Some(true) => store::Workloads::Shown,
         _ => store::Workloads::Hidden,
     };
-    let (_, sessions) = reading
-        .run((slug, workloads), |tx, (slug, workloads)| {
+    let (_, listed) = reading
+        .run((slug, workloads, Paging { before, limit }), |tx, (slug, workloads, paging)| {
             let list = async move {
                 let (space, _) = spaces::view_by_slug(tx, slug).await?;
-                store::list(tx, &space, *workloads).await
+                store::list(tx, &space, *workloads, paging).await
             };
             list.boxed()
         })
         .await?;
-    Reply::ok(SessionList { sessions: sessions.into_iter().map(Session::from).collect() })
+    Reply::ok(SessionList {
+        sessions: listed.rows.into_iter().map(Session::from).collect(),
+        total: total(listed.total),
+    })
 }
 
 /// Create a session

@@ -1,11 +1,12 @@
 //! Who is in a Space (contract A8, E3).
 
+use super::pages::{PageParams, total};
 use super::{Call, Ctx};
 use crate::auth::{Scope, SpaceRole};
 use crate::error::{Error, Result};
 use crate::http::reply::Recorded;
 use crate::http::{
-    Answer, Check, Created, IdempotencyKey, NoContent, Ok200, Reply, Timestamp, Unread,
+    Answer, Check, Created, IdempotencyKey, NoContent, Ok200, Params, Reply, Timestamp, Unread,
 };
 use crate::limits::{Kept, Write};
 use crate::store::ids::{SpaceId, UserId};
@@ -54,6 +55,8 @@ impl TryFrom<store::SpaceMember> for SpaceMember {
 struct SpaceMemberList {
     /// In the order in which they joined.
     members: Vec<SpaceMember>,
+    /// How many there are in all.
+    total: u32,
 }
 
 /// One member of a Space.
@@ -122,19 +125,23 @@ impl SpaceMemberPath {
 
 /// List the members of a Space
 ///
-/// Everybody in it, in the order in which they joined. Members of the Space may.
+/// Everybody in it, in the order in which they joined. Members of the Space may. All of them, up to
+/// 1,000; `before` (a user id) pages through more.
 #[endpoint { method = GET, path = "/api/projects/{projectId}/members", tags = ["Spaces"], operation_id = "space_member_list" }]
 pub(super) async fn space_member_list(
     ctx: Ctx,
     path: Path<SpaceMembersPath>,
+    params: Params<PageParams<UserId>>,
 ) -> Answer<Ok200<SpaceMemberList>> {
     let call = Call::reading(&ctx, Scope::SpacesRead).await?;
     let space = path.into_inner().parse()?;
+    let paging = params.into_inner()?.into();
     let mut tx = call.begin().await?;
-    let outcome = store::list(&mut tx, &space).await;
-    let members = call.end(tx, outcome).await?;
+    let outcome = store::list(&mut tx, &space, &paging).await;
+    let listed = call.end(tx, outcome).await?;
     Reply::ok(SpaceMemberList {
-        members: members.into_iter().map(SpaceMember::try_from).collect::<Result<_>>()?,
+        members: listed.rows.into_iter().map(SpaceMember::try_from).collect::<Result<_>>()?,
+        total: total(listed.total),
     })
 }
 

@@ -1,6 +1,7 @@
 //! API keys: minted, listed, rotated and revoked by those whose they are.
 
 use super::ids::{KeyId, OrgId, UserId};
+use super::pages::{Listed, Paging, unknown_place};
 use super::schema::api_keys;
 use super::statements::Keep;
 use super::{Tx, visibility};
@@ -81,16 +82,35 @@ fn require_held(tx: &Tx, scopes: &[String]) -> Result<()> {
 }
 
 /// Every key that the caller may know of and that is not revoked, newest first; expired ones
-/// included.
-pub async fn list(tx: &mut Tx) -> Result<Vec<Key>> {
+/// included. 404 when `before` names no key, which may be a revoked one.
+pub async fn list(tx: &mut Tx, paging: &Paging<KeyId>) -> Result<Listed<Key>> {
     let caller = tx.caller().clone();
-    Ok(api_keys::table
-        .filter(visibility::key(&caller))
-        .filter(api_keys::revoked_at.is_null())
+    let matching =
+        || api_keys::table.filter(visibility::key(&caller)).filter(api_keys::revoked_at.is_null());
+    let mut page = matching()
         .order((api_keys::created_at.desc(), api_keys::id.desc()))
+        .limit(paging.rows())
         .select(Key::as_select())
-        .load(tx.connection())
-        .await?)
+        .into_boxed();
+    if let Some(before) = &paging.before {
+        let (at, id): (DateTime<Utc>, KeyId) = api_keys::table
+            .filter(visibility::key(&caller))
+            .filter(api_keys::id.eq(before))
+            .select((api_keys::created_at, api_keys::id))
+            .first(tx.connection())
+            .await
+            .optional()?
+            .ok_or_else(|| unknown_place("key"))?;
+        page = page.filter(api_keys::created_at.le(at)).filter(
+            api_keys::created_at.lt(at).or(api_keys::created_at.eq(at).and(api_keys::id.lt(id))),
+        );
+    }
+    let rows: Vec<Key> = page.load(tx.connection()).await?;
+    let total = match paging.whole(rows.len()) {
+        Some(total) => total,
+        None => matching().count().get_result(tx.connection()).await?,
+    };
+    Ok(Listed { rows, total })
 }
 
 /// Mints a key that acts as the caller; the secret is shown once and stored nowhere. 403 for all

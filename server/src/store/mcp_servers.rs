@@ -1,6 +1,7 @@
 //! MCP servers that organizations have registered, and the Spaces that use them.
 
 use super::ids::{McpServerId, OrgId, SecretId};
+use super::pages::{Listed, Paging, unknown_place};
 use super::schema::{mcp_servers, space_mcp_servers};
 use super::spaces::Space;
 use super::statements::Keep;
@@ -157,15 +158,49 @@ fn no_such_server() -> Error {
     Error::not_found("MCP server")
 }
 
-/// Every server of the organization, by name.
-pub async fn list(tx: &mut Tx) -> Result<Vec<McpServer>> {
+/// The name of the server that a page comes after; 404 when there is no such server.
+async fn name_of(tx: &mut Tx, before: &McpServerId) -> Result<String> {
     let caller = tx.caller().clone();
-    Ok(mcp_servers::table
+    mcp_servers::table
+        .filter(visibility::mcp_server(&caller))
+        .filter(mcp_servers::id.eq(before))
+        .select(mcp_servers::display_name)
+        .first(tx.connection())
+        .await
+        .optional()?
+        .ok_or_else(|| unknown_place("MCP server"))
+}
+
+/// How many servers the organization has, if `paging` did not show it.
+async fn total(tx: &mut Tx, paging: &Paging<McpServerId>, shown: usize) -> Result<i64> {
+    if let Some(total) = paging.whole(shown) {
+        return Ok(total);
+    }
+    let caller = tx.caller().clone();
+    let servers = mcp_servers::table.filter(visibility::mcp_server(&caller));
+    Ok(servers.count().get_result(tx.connection()).await?)
+}
+
+/// The servers of the organization, by name. 404 when `before` names none of them.
+pub async fn list(tx: &mut Tx, paging: &Paging<McpServerId>) -> Result<Listed<McpServer>> {
+    let caller = tx.caller().clone();
+    let mut page = mcp_servers::table
         .filter(visibility::mcp_server(&caller))
         .order((mcp_servers::display_name, mcp_servers::id))
+        .limit(paging.rows())
         .select(McpServer::as_select())
-        .load(tx.connection())
-        .await?)
+        .into_boxed();
+    if let Some(before) = &paging.before {
+        let name = name_of(tx, before).await?;
+        page = page.filter(
+            mcp_servers::display_name
+                .gt(name.clone())
+                .or(mcp_servers::display_name.eq(name).and(mcp_servers::id.gt(before))),
+        );
+    }
+    let rows: Vec<McpServer> = page.load(tx.connection()).await?;
+    let total = total(tx, paging, rows.len()).await?;
+    Ok(Listed { rows, total })
 }
 
 /// Registers a server. 409 when its mention is taken, or the organization has [`MAX_SERVERS`].
@@ -296,19 +331,35 @@ pub async fn record(tx: &mut Tx, id: &McpServerId, health: McpHealth) -> Result<
     Ok(())
 }
 
-/// Every server of the organization, and whether the Space uses it.
-pub async fn list_of_space(tx: &mut Tx, space: &Space) -> Result<Vec<(McpServer, bool)>> {
+/// The servers of the organization, by name, and whether the Space uses each. 404 when `before`
+/// names none of them.
+pub async fn list_of_space(
+    tx: &mut Tx,
+    space: &Space,
+    paging: &Paging<McpServerId>,
+) -> Result<Listed<(McpServer, bool)>> {
     let caller = tx.caller().clone();
     let bound = space_mcp_servers::table
         .filter(visibility::binding(&caller))
         .filter(space_mcp_servers::space_id.eq(&space.id))
         .filter(space_mcp_servers::server_id.eq(mcp_servers::id));
-    Ok(mcp_servers::table
+    let mut page = mcp_servers::table
         .filter(visibility::mcp_server(&caller))
         .order((mcp_servers::display_name, mcp_servers::id))
+        .limit(paging.rows())
         .select((McpServer::as_select(), exists(bound)))
-        .load(tx.connection())
-        .await?)
+        .into_boxed();
+    if let Some(before) = &paging.before {
+        let name = name_of(tx, before).await?;
+        page = page.filter(
+            mcp_servers::display_name
+                .gt(name.clone())
+                .or(mcp_servers::display_name.eq(name).and(mcp_servers::id.gt(before))),
+        );
+    }
+    let rows: Vec<(McpServer, bool)> = page.load(tx.connection()).await?;
+    let total = total(tx, paging, rows.len()).await?;
+    Ok(Listed { rows, total })
 }
 
 /// A Space's OWNER and EDITOR say what it uses, and so do the organization's OWNER and ADMIN, in

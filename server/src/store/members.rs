@@ -2,6 +2,7 @@
 
 use super::Tx;
 use super::ids::{OrgId, UserId};
+use super::pages::{Listed, Paging, unknown_place};
 use super::schema::{members, users};
 use super::statements::Keep;
 use super::visibility;
@@ -12,7 +13,7 @@ use diesel::QueryableByName;
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::result::DatabaseErrorKind;
-use diesel::sql_types::{BigInt, Integer, Nullable, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 
 /// Somebody's membership, with what the organization may know of the person.
@@ -46,18 +47,20 @@ pub(super) fn left_meanwhile(error: diesel::result::Error) -> Error {
     }
 }
 
-/// Every member of the caller's organization: OWNERs first, then ADMINs, then by name, or address
-/// where there is none.
-pub async fn list(tx: &mut Tx) -> Result<Vec<Member>> {
+/// SQL for a member's place in the list: by role, then by name or address.
+const RANK: &str = "array_position(ARRAY['OWNER', 'ADMIN', 'MEMBER'], members.role)";
+/// See [`RANK`].
+const NAME: &str = "lower(coalesce(users.name, users.email))";
+
+/// The members of the caller's organization: OWNERs first, then ADMINs, then by name, or address
+/// where there is none. 404 when `before` is not a member.
+pub async fn list(tx: &mut Tx, paging: &Paging<UserId>) -> Result<Listed<Member>> {
     let caller = tx.caller().clone();
-    Ok(members::table
+    let mut page = members::table
         .inner_join(users::table)
         .filter(visibility::member(&caller))
-        .order((
-            sql::<Integer>("array_position(ARRAY['OWNER', 'ADMIN', 'MEMBER'], members.role)"),
-            sql::<Text>("lower(coalesce(users.name, users.email))"),
-            members::user_id,
-        ))
+        .order((sql::<Integer>(RANK), sql::<Text>(NAME), members::user_id))
+        .limit(paging.rows())
         .select((
             members::user_id,
             members::org_id,
@@ -66,9 +69,40 @@ pub async fn list(tx: &mut Tx) -> Result<Vec<Member>> {
             users::name,
             members::joined_at,
         ))
-        .kept()
-        .load(tx.connection())
-        .await?)
+        .into_boxed();
+    if let Some(before) = &paging.before {
+        let (rank, name): (i32, String) = members::table
+            .inner_join(users::table)
+            .filter(visibility::member(&caller))
+            .filter(members::user_id.eq(before))
+            .select((sql::<Integer>(RANK), sql::<Text>(NAME)))
+            .kept()
+            .get_result(tx.connection())
+            .await
+            .optional()?
+            .ok_or_else(|| unknown_place("member"))?;
+        page = page.filter(
+            sql::<Bool>(&format!("({RANK}, {NAME}, members.user_id) > ("))
+                .bind::<Integer, _>(rank)
+                .sql(", ")
+                .bind::<Text, _>(name)
+                .sql(", ")
+                .bind::<Text, _>(before)
+                .sql(")"),
+        );
+    }
+    let rows: Vec<Member> = page.kept().load(tx.connection()).await?;
+    let total = match paging.whole(rows.len()) {
+        Some(total) => total,
+        None => {
+            members::table
+                .filter(visibility::member(&caller))
+                .count()
+                .get_result(tx.connection())
+                .await?
+        }
+    };
+    Ok(Listed { rows, total })
 }
 
 /// Who the caller and the other one are while nobody else can change it.

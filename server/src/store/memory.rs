@@ -169,7 +169,8 @@ pub async fn list(tx: &mut Tx, filter: &Filter) -> Result<(Vec<Memory>, i64)> {
     };
     let mut page = matching();
     if let Some((at, id)) = &older_than {
-        page = page.filter(
+        // the first condition is one for the index: the scan begins there
+        page = page.filter(memories::created_at.le(at)).filter(
             memories::created_at.lt(at).or(memories::created_at.eq(at).and(memories::id.lt(id))),
         );
     }

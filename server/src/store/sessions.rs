@@ -2,6 +2,7 @@
 
 use super::ids::{SessionId, SpaceId, UserId};
 use super::members::left_meanwhile;
+use super::pages::{Listed, Paging, unknown_place};
 use super::saved_sessions::check_promotion;
 use super::schema::{session_participants, sessions, space_members};
 use super::session_kinds::{Labels, SessionOrigin, SessionVisibility};
@@ -14,9 +15,15 @@ use crate::error::{Error, Issue, Result};
 use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, Jsonb, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, Bool, Jsonb, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
+
+/// Most bytes of one answer to [`list`]: what the sessions' own texts take, and [`ROW_BYTES`] for
+/// each. A page ends early where there would be more.
+pub const MAX_PAGE_BYTES: u32 = 4 * 1024 * 1024;
+/// What a session takes besides its texts: ids, times, usage, some participants.
+pub const ROW_BYTES: u32 = 1_024;
 
 /// What a session without a title is called.
 pub const UNTITLED: &str = "Untitled session";
@@ -79,11 +86,16 @@ type Columns = (
     sessions::external_id,
     sessions::visibility,
     sessions::origin,
-    sessions::labels,
+    diesel::expression::SqlLiteral<Jsonb>,
     diesel::expression::SqlLiteral<Jsonb>,
 );
 
 fn columns() -> Columns {
+    columns_with("sessions.labels")
+}
+
+/// The same, with this SQL for the labels, which may be larger than everything else.
+fn columns_with(labels: &str) -> Columns {
     (
         sessions::id,
         sessions::space_id,
@@ -101,7 +113,7 @@ fn columns() -> Columns {
         sessions::external_id,
         sessions::visibility,
         sessions::origin,
-        sessions::labels,
+        sql(labels),
         sql(USAGE_SQL),
     )
 }
@@ -124,23 +136,64 @@ pub enum Workloads {
     Shown,
 }
 
-/// Every live session of a Space that the caller can see, most recently updated first.
-pub async fn list(tx: &mut Tx, space: &Space, workloads: Workloads) -> Result<Vec<Session>> {
+/// The live sessions of a Space that the caller can see, most recently updated first, as many as
+/// [`MAX_PAGE_BYTES`] allow. 404 when `before` names none that the caller can see in this Space; an
+/// archived one will do, since it has kept its place.
+pub async fn list(
+    tx: &mut Tx,
+    space: &Space,
+    workloads: Workloads,
+    paging: &Paging<SessionId>,
+) -> Result<Listed<Session>> {
     tx.at_most(LIST_TIMEOUT);
     let caller = tx.caller().clone();
     let hidden: &[SessionOrigin] = match workloads {
         Workloads::Hidden => &[SessionOrigin::Eval],
         Workloads::Shown => &[],
     };
-    Ok(sessions::table
-        .filter(visibility::session(&caller))
-        .filter(sessions::space_id.eq(&space.id))
-        .filter(sessions::archived_at.is_null())
-        .filter(sessions::origin.ne_all(hidden))
+    let matching = || {
+        sessions::table
+            .filter(visibility::session(&caller))
+            .filter(sessions::space_id.eq(&space.id))
+            .filter(sessions::archived_at.is_null())
+            .filter(sessions::origin.ne_all(hidden))
+    };
+    // Raw SQL: a running sum, which is computed only as far as the page goes. What does not fit any
+    // more is not read: its labels are replaced.
+    let fits = format!(
+        "(sum(sessions.bytes + {ROW_BYTES}) OVER (ORDER BY sessions.updated_at DESC, \
+         sessions.id DESC ROWS UNBOUNDED PRECEDING) <= {MAX_PAGE_BYTES})"
+    );
+    let labels = format!("CASE WHEN {fits} THEN sessions.labels ELSE '{{}}' END");
+    let mut page = matching()
         .order((sessions::updated_at.desc(), sessions::id.desc()))
-        .select(columns())
-        .load(tx.connection())
-        .await?)
+        .limit(paging.rows())
+        .select((columns_with(&labels), sql::<Bool>(&fits)))
+        .into_boxed();
+    if let Some(before) = &paging.before {
+        let (at, id): (DateTime<Utc>, SessionId) = sessions::table
+            .filter(visibility::session(&caller))
+            .filter(sessions::space_id.eq(&space.id))
+            .filter(sessions::id.eq(before))
+            .select((sessions::updated_at, sessions::id))
+            .first(tx.connection())
+            .await
+            .optional()?
+            .ok_or_else(|| unknown_place("session"))?;
+        page = page.filter(sessions::updated_at.le(at)).filter(
+            sessions::updated_at.lt(at).or(sessions::updated_at.eq(at).and(sessions::id.lt(id))),
+        );
+    }
+    let found: Vec<(Session, bool)> = page.kept().load(tx.connection()).await?;
+    let whole = paging.whole(found.len()).filter(|_| found.iter().all(|(_, fits)| *fits));
+    // the first one always fits: its labels are the largest thing about it, and far smaller
+    let rows = found.into_iter().take_while(|(_, fits)| *fits).map(|(session, _)| session);
+    let rows = rows.collect();
+    let total = match whole {
+        Some(total) => total,
+        None => matching().count().get_result(tx.connection()).await?,
+    };
+    Ok(Listed { rows, total })
 }
 
 /// Which sessions of a Space to list.
@@ -154,8 +207,8 @@ pub struct Page {
     pub limit: i64,
 }
 
-/// Sessions of a Space that the caller can see, most recently updated first. Evaluation runs stay
-/// out.
+/// Sessions of a Space that the caller can see, most recently updated first, without their labels.
+/// Evaluation runs stay out.
 pub async fn list_page(tx: &mut Tx, space: &Space, page: &Page) -> Result<Vec<Session>> {
     tx.at_most(LIST_TIMEOUT);
     let caller = tx.caller().clone();
@@ -165,17 +218,18 @@ pub async fn list_page(tx: &mut Tx, space: &Space, page: &Page) -> Result<Vec<Se
         .filter(sessions::origin.ne("eval"))
         .order((sessions::updated_at.desc(), sessions::id.desc()))
         .limit(page.limit)
-        .select(columns())
+        .select(columns_with("'{}'::jsonb"))
         .into_boxed();
     if !page.archived {
         query = query.filter(sessions::archived_at.is_null());
     }
     if let Some(Position { at, id }) = &page.after {
-        query = query.filter(
+        // the first condition is one for the index: the scan begins there
+        query = query.filter(sessions::updated_at.le(at)).filter(
             sessions::updated_at.lt(at).or(sessions::updated_at.eq(at).and(sessions::id.lt(id))),
         );
     }
-    Ok(query.load(tx.connection()).await?)
+    Ok(query.kept().load(tx.connection()).await?)
 }
 
 /// One session by its id alone, archived or not, and the caller's role in its Space.

@@ -1,6 +1,7 @@
 //! Who is in a Space, with which role.
 
 use super::ids::{SpaceId, UserId};
+use super::pages::{Listed, Paging, unknown_place};
 use super::schema::{space_members, users};
 use super::statements::Keep;
 use super::{Tx, spaces, visibility};
@@ -78,15 +79,24 @@ async fn lock(tx: &mut Tx, space: &SpaceId, user: &UserId) -> Result<Standing> {
         .await?)
 }
 
-/// Everybody in a Space, in the order in which they joined. 404 and 403 for those outside.
-pub async fn list(tx: &mut Tx, space: &SpaceId) -> Result<Vec<SpaceMember>> {
+/// Who is in a Space, in the order in which they joined. 404 and 403 for those outside; 404 when
+/// `before` is not in the Space.
+pub async fn list(
+    tx: &mut Tx,
+    space: &SpaceId,
+    paging: &Paging<UserId>,
+) -> Result<Listed<SpaceMember>> {
     spaces::view(tx, space).await?;
     let caller = tx.caller().clone();
-    Ok(space_members::table
+    let matching = || {
+        space_members::table
+            .filter(visibility::space_member(&caller))
+            .filter(space_members::space_id.eq(space))
+    };
+    let mut page = matching()
         .inner_join(users::table)
-        .filter(visibility::space_member(&caller))
-        .filter(space_members::space_id.eq(space))
         .order((space_members::joined_at, space_members::user_id))
+        .limit(paging.rows())
         .select((
             space_members::user_id,
             space_members::role,
@@ -94,8 +104,27 @@ pub async fn list(tx: &mut Tx, space: &SpaceId) -> Result<Vec<SpaceMember>> {
             users::name,
             space_members::joined_at,
         ))
-        .load(tx.connection())
-        .await?)
+        .into_boxed();
+    if let Some(before) = &paging.before {
+        let at: DateTime<Utc> = matching()
+            .filter(space_members::user_id.eq(before))
+            .select(space_members::joined_at)
+            .first(tx.connection())
+            .await
+            .optional()?
+            .ok_or_else(|| unknown_place("member of this Space"))?;
+        page = page.filter(space_members::joined_at.ge(at)).filter(
+            space_members::joined_at
+                .gt(at)
+                .or(space_members::joined_at.eq(at).and(space_members::user_id.gt(before))),
+        );
+    }
+    let rows: Vec<SpaceMember> = page.load(tx.connection()).await?;
+    let total = match paging.whole(rows.len()) {
+        Some(total) => total,
+        None => matching().count().get_result(tx.connection()).await?,
+    };
+    Ok(Listed { rows, total })
 }
 
 fn not_in_the_organization() -> Error {

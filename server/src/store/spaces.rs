@@ -271,12 +271,13 @@ pub async fn add_member(
     Ok(())
 }
 
-/// The Spaces that the caller is in, with the role in each, by name.
-pub async fn memberships(tx: &mut Tx) -> Result<Vec<(Space, SpaceRole)>> {
+/// The first `limit` Spaces that the caller is in, by name, with the role in each.
+pub async fn memberships(tx: &mut Tx, limit: u32) -> Result<Vec<(Space, SpaceRole)>> {
     let caller = tx.caller().clone();
     let rows: Vec<(Space, Option<String>)> = spaces::table
         .filter(visibility::space(&caller))
         .order((spaces::name, spaces::id))
+        .limit(limit.into())
         .select((
             Space::as_select(),
             space_members::table

@@ -21,6 +21,8 @@ const MEMORY: &str = "switchy://memory/";
 const SPACE: &str = "switchy://spaces/";
 /// Notes on a page of the list.
 const PAGE: i64 = 50;
+/// Most Spaces at its beginning; `list_spaces` pages through all.
+const SPACES: u32 = 200;
 /// How much of a note serves as its name, in characters.
 const NAME_LENGTH: usize = 60;
 
@@ -71,7 +73,7 @@ pub fn memory_uri(id: &MemoryId) -> String {
     format!("{MEMORY}{id}")
 }
 
-/// What there is to see: the Spaces, then the notes, newest first. What the key's scopes do not
+/// What there is to see: the Spaces, at most [`SPACES`], then the notes, newest first. What the key's scopes do not
 /// allow is left out: clients ask for this list by themselves.
 pub async fn list(call: &Call<'_>, cursor: Option<&str>) -> Result<ListResourcesResult, Refusal> {
     let allowed = |scope| call.caller.scopes.allow(scope);
@@ -82,7 +84,7 @@ pub async fn list(call: &Call<'_>, cursor: Option<&str>) -> Result<ListResources
     let mut tx = call.begin().await?;
     let outcome = async {
         if before.is_none() && allowed(Scope::McpSpacesRead) {
-            let spaces = spaces::memberships(&mut tx).await?;
+            let spaces = spaces::memberships(&mut tx, SPACES).await?;
             found.extend(spaces.into_iter().map(|(space, _)| of_space(space)));
         }
         if allowed(Scope::McpMemoryRead) {
