@@ -22,13 +22,13 @@ use switchy_server::store::invitation_mails;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A mail server and what it takes.
-struct Sink {
+pub(crate) struct Sink {
     peer: Peer,
     letters: Receiver<Value>,
 }
 
 impl Sink {
-    fn start(arguments: &[&str]) -> Sink {
+    pub(crate) fn start(arguments: &[&str]) -> Sink {
         let mut peer = Peer::start("smtp_sink", arguments);
         let (sender, letters) = channel();
         let lines = peer.take_lines();
@@ -43,17 +43,17 @@ impl Sink {
         Sink { peer, letters }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("smtp://127.0.0.1:{}", self.peer.port)
     }
 
     /// The next letter.
-    fn letter(&self) -> Value {
+    pub(crate) fn letter(&self) -> Value {
         tokio::task::block_in_place(|| self.letters.recv_timeout(PATIENCE)).expect("a letter")
     }
 
     /// Whether no letter has come.
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.letters.try_recv().is_err()
     }
 }
@@ -69,7 +69,7 @@ fn names(letter: &Value) -> BTreeSet<String> {
     headers.map(|h| h[0].as_str().expect("text").to_lowercase()).collect()
 }
 
-fn recipient(letter: &Value) -> &str {
+pub(crate) fn recipient(letter: &Value) -> &str {
     let all = letter["to"].as_array().expect("recipients");
     assert_eq!(all.len(), 1, "{letter}");
     all[0].as_str().expect("an address")
@@ -86,7 +86,7 @@ fn mailer(url: &str) -> Option<Mailer> {
     Some(Mailer::new(&url.to_owned().into(), None).expect("a mailer"))
 }
 
-fn options(url: &str) -> Options {
+pub(crate) fn options(url: &str) -> Options {
     Options {
         embedder: embedders::none(),
         mailer: mailer(url),
@@ -96,7 +96,7 @@ fn options(url: &str) -> Options {
 }
 
 /// A clock that the test moves.
-fn clock() -> ManualClock {
+pub(crate) fn clock() -> ManualClock {
     ManualClock::starting_at(DateTime::from_timestamp(1_767_225_600, 0).expect("a moment"))
 }
 
@@ -104,7 +104,7 @@ fn path(org: &Org) -> String {
     format!("/org/{}/invitations", org.id)
 }
 
-async fn invite(by: &Caller, org: &Org, email: &str) -> Value {
+pub(crate) async fn invite(by: &Caller, org: &Org, email: &str) -> Value {
     let body = json!({ "email": email, "role": "MEMBER" });
     by.post(&path(org), body).await.data(201)["invitation"].take()
 }
@@ -117,7 +117,7 @@ async fn delivery(org: &Org, email: &str) -> String {
     one["delivery"].as_str().expect("text").to_owned()
 }
 
-async fn until_delivery(org: &Org, email: &str, wanted: &str) {
+pub(crate) async fn until_delivery(org: &Org, email: &str, wanted: &str) {
     let begun = Instant::now();
     loop {
         let is = delivery(org, email).await;

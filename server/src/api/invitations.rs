@@ -1,12 +1,14 @@
 //! Invitations into the organization (contract B5, E3).
 
 use super::members::{Member, OrgPath};
+use super::pages::{PageParams, total};
 use super::{Call, Ctx, PREFIX};
 use crate::auth::{InvitationToken, OrgRole, Scope, invitation};
 use crate::error::{Error, Result};
 use crate::http::reply::Recorded;
 use crate::http::{
-    Answer, Check, Created, IdempotencyKey, Issues, NoContent, Ok200, Reply, Timestamp, Unread,
+    Answer, Check, Created, IdempotencyKey, Issues, NoContent, Ok200, Params, Reply, Timestamp,
+    Unread,
 };
 use crate::limits::{Kept, WithSecret, Write};
 use crate::mail::{MAX_ADDRESS, is_address};
@@ -69,6 +71,10 @@ enum InvitationDelivery {
     /// The mail server does not take it, and nothing more is tried.
     #[serde(rename = "FAILED")]
     Failed,
+    /// There is none: the address, or the organization, has had its letters for today. Whoever
+    /// invites hands the token over.
+    #[serde(rename = "HELD")]
+    Held,
 }
 
 /// An invitation into an organization. Its token is shown once, when it is made.
@@ -129,6 +135,7 @@ impl Invitation {
                 "QUEUED" => InvitationDelivery::Queued,
                 "SENT" => InvitationDelivery::Sent,
                 "FAILED" => InvitationDelivery::Failed,
+                "HELD" => InvitationDelivery::Held,
                 other => return Err(unknown("delivery", other)),
             },
         })
@@ -164,6 +171,8 @@ struct NewInvitationData {
 struct InvitationList {
     /// Those that can still be accepted, newest first.
     invitations: Vec<Invitation>,
+    /// How many there are in all.
+    total: u32,
 }
 
 /// What came of an invitation.
@@ -215,19 +224,22 @@ struct TokenPath {
 
 /// List invitations
 ///
-/// Those that can still be accepted, newest first. OWNERs and ADMINs may.
+/// Those that can still be accepted, newest first. OWNERs and ADMINs may. All of them, up to 1,000;
+/// `before` pages through more.
 #[endpoint { method = GET, path = "/api/org/{orgId}/invitations", tags = ["Organization"], operation_id = "invitation_list" }]
 pub(super) async fn invitation_list(
     ctx: Ctx,
     path: Path<OrgPath>,
+    params: Params<PageParams<InvitationId>>,
 ) -> Answer<Ok200<InvitationList>> {
     let call = Call::reading(&ctx, Scope::OrgRead).await?;
     call.in_org(&path.into_inner().org_id)?;
+    let paging = params.into_inner()?.into();
     let mut tx = call.begin().await?;
-    let outcome = store::list(&mut tx).await;
-    let invitations = call.end(tx, outcome).await?;
-    let invitations = invitations.into_iter().map(Invitation::of).collect::<Result<_>>()?;
-    Reply::ok(InvitationList { invitations })
+    let outcome = store::list(&mut tx, &paging).await;
+    let listed = call.end(tx, outcome).await?;
+    let invitations = listed.rows.into_iter().map(Invitation::of).collect::<Result<_>>()?;
+    Reply::ok(InvitationList { invitations, total: total(listed.total) })
 }
 
 /// Invite somebody
@@ -236,6 +248,11 @@ pub(super) async fn invitation_list(
 /// if the server sends mail; the token is in this answer too, once. An address that is a member's
 /// or has a pending invitation is a conflict, and so is more than 200 pending ones. Pending
 /// invitations take no seat; accepted ones do.
+///
+/// Letters are few, also where invitations are revoked and made anew: in 24 hours, an address gets
+/// one from an organization (three once somebody has joined it under that address), three from all
+/// of them, and an organization sends 200. The invitation beyond is made all the same, and its
+/// `delivery` is `HELD`.
 #[endpoint { method = POST, path = "/api/org/{orgId}/invitations", tags = ["Organization"], operation_id = "invitation_create" }]
 pub(super) async fn invitation_create(
     ctx: Ctx,

@@ -2,6 +2,7 @@
 
 use super::ids::{InvitationId, OrgId, UserId};
 use super::members::{self, Member};
+use super::pages::{Listed, Paging, unknown_place};
 use super::schema::{invitation_mails, invitations};
 use super::statements::Keep;
 use super::{Store, Tx, visibility};
@@ -12,11 +13,23 @@ use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 
 /// Most invitations of one organization that wait to be accepted at the same time.
 pub const MAX_PENDING: i64 = 200;
+/// In how many hours letters are counted.
+pub const LETTER_HOURS: i32 = 24;
+/// Letters to one address from one organization in [`LETTER_HOURS`]: whoever revokes an invitation and
+/// makes another hands that one over.
+pub const LETTERS: i32 = 1;
+/// The same, where somebody has accepted an invitation of that organization under the address, and so
+/// has agreed to hear from it.
+pub const LETTERS_TO_KNOWN: i32 = 3;
+/// Letters to one address from all organizations together in [`LETTER_HOURS`].
+pub const LETTERS_FROM_ALL: i32 = 3;
+/// Letters of one organization in [`LETTER_HOURS`], whomever to: no more than can be pending at once.
+pub const LETTERS_OF_ORG: i32 = 200;
 /// How long an invitation can be accepted, in days.
 pub const LIFETIME_DAYS: u32 = 7;
 
@@ -66,33 +79,39 @@ fn manages(role: OrgRole) -> Result<()> {
     }
 }
 
-/// SQL for what has become of a letter: there is none, it is to be sent, it was sent, or nothing
-/// more is tried.
+/// SQL for what has become of a letter: there is none, it was held back, it is to be sent, it was
+/// sent, or nothing more is tried.
 const DELIVERY: &str = "CASE WHEN m.invitation_id IS NULL THEN 'NONE' \
+    WHEN m.held THEN 'HELD' \
     WHEN m.sent_at IS NOT NULL THEN 'SENT' \
     WHEN m.next_attempt_at IS NOT NULL THEN 'QUEUED' ELSE 'FAILED' END";
 
 /// The invitations of the caller's organization that can still be accepted, newest first. 403
-/// unless the caller is an OWNER or ADMIN.
-pub async fn list(tx: &mut Tx) -> Result<Vec<Invitation>> {
+/// unless the caller is an OWNER or ADMIN; 404 when `before` names none, which may be one that is
+/// over.
+pub async fn list(tx: &mut Tx, paging: &Paging<InvitationId>) -> Result<Listed<Invitation>> {
     let caller = tx.caller().clone();
     manages(caller.role)?;
     let now = tx.now();
+    let matching = || {
+        invitations::table
+            .filter(visibility::invitation(&caller))
+            .filter(invitations::status.eq("PENDING"))
+            .filter(
+                sql::<Bool>("expires_at > coalesce(")
+                    .bind::<Nullable<Timestamptz>, _>(now)
+                    .sql(", clock_timestamp())"),
+            )
+    };
     let m = diesel::alias!(invitation_mails as m);
     let letter = m
         .field(invitation_mails::invitation_id)
         .eq(invitations::id)
         .and(m.field(invitation_mails::org_id).eq(invitations::org_id));
-    Ok(invitations::table
+    let mut page = matching()
         .left_join(m.on(letter))
-        .filter(visibility::invitation(&caller))
-        .filter(invitations::status.eq("PENDING"))
-        .filter(
-            sql::<Bool>("expires_at > coalesce(")
-                .bind::<Nullable<Timestamptz>, _>(now)
-                .sql(", clock_timestamp())"),
-        )
         .order((invitations::created_at.desc(), invitations::id.desc()))
+        .limit(paging.rows())
         .select((
             invitations::id,
             invitations::org_id,
@@ -104,9 +123,28 @@ pub async fn list(tx: &mut Tx) -> Result<Vec<Invitation>> {
             invitations::expires_at,
             sql::<Text>(DELIVERY),
         ))
-        .kept()
-        .load(tx.connection())
-        .await?)
+        .into_boxed();
+    if let Some(before) = &paging.before {
+        let at: DateTime<Utc> = invitations::table
+            .filter(visibility::invitation(&caller))
+            .filter(invitations::id.eq(before))
+            .select(invitations::created_at)
+            .first(tx.connection())
+            .await
+            .optional()?
+            .ok_or_else(|| unknown_place("invitation"))?;
+        page = page.filter(invitations::created_at.le(at)).filter(
+            invitations::created_at
+                .lt(at)
+                .or(invitations::created_at.eq(at).and(invitations::id.lt(before))),
+        );
+    }
+    let rows: Vec<Invitation> = page.kept().load(tx.connection()).await?;
+    let total = match paging.whole(rows.len()) {
+        Some(total) => total,
+        None => matching().count().kept().get_result(tx.connection()).await?,
+    };
+    Ok(Listed { rows, total })
 }
 
 #[derive(QueryableByName)]
@@ -115,9 +153,13 @@ struct Room {
     is_member: bool,
     #[diesel(sql_type = BigInt)]
     pending: i64,
+    /// Whether the address may be sent a letter now; `None` when none is to be sent.
+    #[diesel(sql_type = Nullable<Bool>)]
+    may_mail: Option<bool>,
 }
 
-/// Invites somebody, and puts the letter into the outbox.
+/// Invites somebody, and puts the letter into the outbox, unless the address or the organization has
+/// had its letters: see [`LETTERS`] and those after it.
 ///
 /// 403 unless the caller is an OWNER or ADMIN; 409 when the address is a member's, or is invited
 /// already, or [`MAX_PENDING`] are.
@@ -127,7 +169,7 @@ pub async fn create(tx: &mut Tx, new: &NewInvitation) -> Result<Invitation> {
     let now = tx.now();
     let locked = members::lock(tx, &caller.user_id).await?;
     manages(locked.caller)?;
-    // Raw SQL: three questions in one round trip. Those whose time is over make room first; what
+    // Raw SQL: four questions in one round trip. Those whose time is over make room first; what
     // this statement changes its own SELECTs do not see, hence the second look at the time.
     let room: Room = diesel::sql_query(
         "WITH t AS (SELECT coalesce($3, clock_timestamp()) AS now), \
@@ -137,15 +179,23 @@ pub async fn create(tx: &mut Tx, new: &NewInvitation) -> Result<Invitation> {
          SELECT EXISTS (SELECT FROM members m JOIN users u ON u.id = m.user_id \
                  WHERE m.org_id = $1 AND lower(u.email) = lower($2)) AS is_member, \
              (SELECT count(*) FROM invitations i WHERE i.org_id = $1 AND i.status = 'PENDING' \
-                 AND i.expires_at > t.now) AS pending \
+                 AND i.expires_at > t.now) AS pending, \
+             CASE WHEN $4 THEN may_mail($2, $5, $6, $7, $8, $9, $3) END AS may_mail \
          FROM t",
     )
     .bind::<Text, _>(&caller.org_id)
     .bind::<Text, _>(&new.email)
     .bind::<Nullable<Timestamptz>, _>(now)
+    .bind::<Bool, _>(new.nonce.is_some())
+    .bind::<Integer, _>(LETTERS)
+    .bind::<Integer, _>(LETTERS_TO_KNOWN)
+    .bind::<Integer, _>(LETTERS_FROM_ALL)
+    .bind::<Integer, _>(LETTERS_OF_ORG)
+    .bind::<Integer, _>(LETTER_HOURS)
     .kept()
     .get_result(tx.connection())
     .await?;
+    let held = room.may_mail == Some(false);
     if room.is_member {
         return Err(Error::conflict("somebody with this address is a member already"));
     }
@@ -160,9 +210,10 @@ pub async fn create(tx: &mut Tx, new: &NewInvitation) -> Result<Invitation> {
              ON CONFLICT (org_id, lower(email)) WHERE status = 'PENDING' DO NOTHING \
              RETURNING id, org_id, email, role, status, invited_by_user_id, created_at, \
                  expires_at), \
-         m AS (INSERT INTO invitation_mails (invitation_id, org_id, nonce, next_attempt_at) \
-             SELECT i.id, i.org_id, $7, i.created_at FROM i WHERE $7 IS NOT NULL \
-             RETURNING invitation_id, sent_at, next_attempt_at) \
+         m AS (INSERT INTO invitation_mails (invitation_id, org_id, nonce, next_attempt_at, held) \
+             SELECT i.id, i.org_id, $7, CASE WHEN NOT $10 THEN i.created_at END, $10 FROM i \
+             WHERE $10 OR $7 IS NOT NULL \
+             RETURNING invitation_id, sent_at, next_attempt_at, held) \
          SELECT i.*, {DELIVERY} AS delivery FROM i LEFT JOIN m ON m.invitation_id = i.id",
     ))
     .bind::<Text, _>(InvitationId::generate())
@@ -171,9 +222,10 @@ pub async fn create(tx: &mut Tx, new: &NewInvitation) -> Result<Invitation> {
     .bind::<Text, _>(new.role.as_str())
     .bind::<Binary, _>(new.digest.as_slice())
     .bind::<Text, _>(&caller.user_id)
-    .bind::<Nullable<Binary>, _>(new.nonce.as_ref().map(<[u8; 32]>::as_slice))
+    .bind::<Nullable<Binary>, _>(new.nonce.as_ref().filter(|_| !held).map(<[u8; 32]>::as_slice))
     .bind::<Nullable<Timestamptz>, _>(now)
     .bind::<BigInt, _>(room.pending)
+    .bind::<Bool, _>(held)
     .get_result(tx.connection())
     .await
     .optional()?;
