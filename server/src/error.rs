@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use crate::issue::display_path;
 pub use crate::issue::{Issue, Step};
@@ -195,17 +196,67 @@ impl Error {
         }
     }
 
-    /// The whole chain of causes, for the log.
+    /// Why, for the log: the whole chain of causes, and nothing that a body said. What a message
+    /// was made of is not known here, so of those that are not fixed texts only the kind is told,
+    /// and of causes nothing that they quote.
     pub fn chain(&self) -> String {
-        let mut out = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(c) = cause {
-            out.push_str(": ");
-            out.push_str(&c.to_string());
-            cause = c.source();
+        match self {
+            Error::Invalid(issues) => {
+                let codes: BTreeSet<_> = issues.iter().map(|issue| issue.code).collect();
+                let codes: Vec<_> = codes.into_iter().collect();
+                format!("the request is not valid: {}", codes.join(", "))
+            }
+            Error::Malformed(Cow::Owned(_)) => "the request cannot be read".into(),
+            Error::Conflict { message: Cow::Owned(_), .. } => "there was a conflict".into(),
+            Error::Forbidden(Cow::Owned(_)) => "the caller may not do this".into(),
+            Error::Internal(_) => {
+                let mut out = self.to_string();
+                let mut cause = std::error::Error::source(self);
+                while let Some(c) = cause {
+                    out.push_str(": ");
+                    out.push_str(&without_quotes(&c.to_string()));
+                    cause = c.source();
+                }
+                out
+            }
+            other => other.to_string(),
         }
-        out
     }
+}
+
+/// Longest name of something in the database that is repeated.
+const MAX_NAME: usize = 63;
+
+/// `text` without what stands in it between quotes or backticks: parsers, PostgreSQL and panics
+/// quote what they were given. Names of the database's own stay; they have underscores.
+pub(crate) fn without_quotes(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['"', '`']) {
+        let (before, quoted) = rest.split_at(at);
+        let quote = &quoted[..1];
+        let inner = &quoted[1..];
+        let mut escaped = false;
+        let end = inner.find(|c: char| {
+            let ends = !escaped && quote.starts_with(c);
+            escaped = !escaped && c == '\\';
+            ends
+        });
+        out.push_str(before);
+        out.push_str(quote);
+        let Some(end) = end else {
+            out.push('…');
+            return out;
+        };
+        let name = &inner[..end];
+        let part = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+        let is_name = name.len() <= MAX_NAME && name.contains('_') && name.bytes().all(part);
+        out.push_str(if is_name { name } else { "…" });
+        out.push_str(quote);
+        rest = &inner[end + 1..];
+    }
+    out.push_str(rest);
+    out
 }
 
 /// Why a statement could not be carried out, as a caller sees it: a database that is away or too
@@ -302,6 +353,39 @@ mod tests {
 
     fn of(kind: Kind, message: &str) -> Error {
         Diesel::DatabaseError(kind, Box::new(message.to_owned())).into()
+    }
+
+    #[test]
+    fn the_log_learns_why_and_nothing_that_a_body_said() {
+        let body = r#"{ "role": "hunter2 \\" hunter2", "n": "hunter2" }"#;
+        #[derive(Debug, serde::Deserialize)]
+        #[allow(dead_code, clippy::allow_attributes, reason = "it is never read")]
+        struct Typed {
+            role: u32,
+        }
+        let of_serde = serde_json::from_str::<Typed>(body).expect_err("no number");
+        assert!(of_serde.to_string().contains("hunter2"));
+        for (error, says) in [
+            (Error::invalid(["hunter2"], "too_long", "`hunter2` is long"), "too_long"),
+            (Error::Malformed(format!("{of_serde}").into()), "cannot be read"),
+            (Error::conflict(format!("hunter2 is taken")), "conflict"),
+            (Error::forbidden(format!("not hunter2")), "may not"),
+            (Error::internal(of_serde), "invalid type: string \"…\", expected u32 at line 1"),
+            (
+                of(Kind::Unknown, "invalid input syntax for type uuid: \"hunter2\""),
+                "syntax for type uuid: \"…\"",
+            ),
+            (
+                of(Kind::UniqueViolation, "duplicate key violates \"spaces_org_id_slug_key\""),
+                "violates \"spaces_org_id_slug_key\"",
+            ),
+            (Error::internal("index out of `hunter2"), "index out of `…"),
+        ] {
+            let logged = error.chain();
+            assert!(logged.contains(says) && !logged.contains("hunter2"), "{logged}");
+        }
+        // fixed texts stay
+        assert_eq!(Error::forbidden("only OWNERs may").chain(), "only OWNERs may");
     }
 
     #[test]

@@ -182,7 +182,7 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failed(sentence)) => {
-            eprintln!("error: {sentence}");
+            crate::logging::say_last(format!("error: {sentence}\n"));
             ExitCode::FAILURE
         }
     }

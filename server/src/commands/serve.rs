@@ -31,7 +31,8 @@ const OTHER_FILES: u64 = 500;
 const LOG_IN: &str = "run: switchy login";
 
 pub(super) async fn run(config: Config) -> Result<(), Failed> {
-    let (log, _guard) = logging::logger(&config.log);
+    let (log, _guard) = logging::logger(&config.log)?;
+    logging::log_panics(log.clone());
     // from here on, a signal ends the start or the serving, and always what runs below
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -1,6 +1,7 @@
 //! JSON-RPC messages as they come, before the protocol looks at them: which of them is a request,
 //! what it is counted against, and how its answer is addressed.
 
+use super::protocol::METHODS;
 use crate::http::rpc::{Fault, code};
 use crate::http::{body, json};
 use crate::mcp::server::tools::Tool;
@@ -17,8 +18,14 @@ const BATCHES: &str = "2025-03-26";
 /// The header that names the protocol's version.
 pub const VERSION_HEADER: &str = "mcp-protocol-version";
 
-/// Longest method or tool name that is repeated in the log, in characters.
-const MAX_CALL_SHOWN: usize = 100;
+/// Methods that the log names, besides those that are answered. Any other is unknown there: it may
+/// be anything that somebody sends, also a key.
+const NOTIFICATIONS: [&str; 4] = [
+    "notifications/initialized",
+    "notifications/cancelled",
+    "notifications/progress",
+    "notifications/roots/list_changed",
+];
 
 /// What a POST carries.
 pub enum Incoming {
@@ -151,10 +158,13 @@ impl Message {
 
     /// What is asked for, for the log.
     pub fn call(&self) -> String {
-        let method = if self.method.is_empty() { "answer" } else { &self.method };
-        match self.tool() {
-            Some(tool) => format!("{method} {}", tool.name()),
-            None => method.chars().take(MAX_CALL_SHOWN).collect(),
+        let method = self.method.as_str();
+        match (method, self.tool()) {
+            ("", _) => "answer".to_owned(),
+            (_, Some(tool)) => format!("{method} {}", tool.name()),
+            ("tools/call", None) => "tools/call unknown tool".to_owned(),
+            _ if METHODS.contains(&method) || NOTIFICATIONS.contains(&method) => method.to_owned(),
+            _ => "unknown method".to_owned(),
         }
     }
 }
@@ -184,6 +194,27 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":7,"method":"ping","params":[1]}"#, json!(7)),
         ] {
             assert_eq!(code_of(body).await, (code::INVALID_REQUEST, id), "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_log_names_known_methods_and_tools_alone() {
+        let call = async |method: &str, name: &str| {
+            let body = json!({ "jsonrpc": "2.0", "method": method, "params": { "name": name } });
+            match parse(body.to_string().into()).await {
+                Ok(Incoming::One(message)) => message.call(),
+                _ => panic!("no message: {body}"),
+            }
+        };
+        for (method, name, shown) in [
+            ("tools/call", "add_memory", "tools/call add_memory"),
+            ("tools/call", "sk_live_x\u{1b}[2J", "tools/call unknown tool"),
+            ("tools/list", "anything", "tools/list"),
+            ("notifications/initialized", "", "notifications/initialized"),
+            ("notifications/sk_live_x", "", "unknown method"),
+            ("sk_live_x\nINFO all is well", "", "unknown method"),
+        ] {
+            assert_eq!(call(method, name).await, shown);
         }
     }
 

@@ -42,7 +42,7 @@ const PARAMETER_HEADERS: &str = "mcp-param-";
 
 /// Methods that are answered here, or by `rmcp` on behalf of [`Protocol`]: when one of them cannot
 /// be read, its parameters are to blame.
-const METHODS: [&str; 11] = [
+pub const METHODS: [&str; 11] = [
     "initialize",
     "server/discover",
     "ping",
@@ -85,7 +85,8 @@ impl Spoken {
             status: fault.status,
             body: fault.message(id).to_string(),
             headers: fault.headers.clone(),
-            cause: Some(fault.message.clone()),
+            // the message may quote what was sent
+            cause: Some(format!("the message was refused with code {}", fault.code)),
         }
     }
 
@@ -145,7 +146,9 @@ fn understood(status: StatusCode, body: &[u8], id: &Value) -> Spoken {
         Err(_) if status.is_client_error() => {
             return Spoken::fault(&Fault::invalid_request(text), id);
         }
-        Err(_) => return Spoken::error(&Error::internal(format!("{status}: {text}")), id),
+        Err(_) => {
+            return Spoken::error(&Error::internal(format!("{status} without JSON")), id);
+        }
     };
     let Some(error) = message.get_mut("error").map(Value::take) else {
         return Spoken { status, body: text, headers: HeaderMap::new(), cause: None };

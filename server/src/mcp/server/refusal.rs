@@ -58,6 +58,8 @@ impl Refusal {
     pub fn cause(&self) -> String {
         match self {
             Refusal::Failed(error) => error.chain(),
+            // its message may quote what was sent
+            Refusal::Kept(fault) => format!("refused before with code {}", fault.code),
             other => other.fault().message,
         }
     }
