@@ -1,4 +1,11 @@
 //! Every setting: flag, environment variable, default.
+//!
+//! A secret has two: in a file (`--…-file`, `…_FILE`), or as it is. The flag for the secret itself
+//! is not shown in `--help`, since everybody on the machine can read the arguments of a process.
+
+mod secret_file;
+
+pub use secret_file::{MAX_SECRET, SecretFile};
 
 use crate::billing::plans::{Pool, Pools, TOPUP_PRICE};
 use crate::billing::{BillingOptions, SYNC_INTERVAL};
@@ -7,9 +14,9 @@ use crate::mcp::server::Quotas as McpQuotas;
 use crate::search::cross_encoder::{DEADLINE_MS, LONGEST_DEADLINE_MS, SHORTEST_DEADLINE_MS};
 use crate::store::quotas::Quotas;
 use clap::{Args, ValueEnum};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Where the data is, shared by every command.
@@ -26,15 +33,59 @@ pub struct StorageConfig {
     #[arg(long, env = "SWITCHY_CACHE_DIR", value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
 
-    /// An existing PostgreSQL 15 or newer with pgvector 0.8.0 or newer, instead of the embedded
-    /// one: postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full
-    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
-    pub database_url: Option<SecretString>,
+    /// See `database_url_file`
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide = true)]
+    database_url: Option<SecretString>,
 
-    /// Secret under which API keys are digested and the secrets of integrations are encrypted
-    /// [default: random ones, kept in the database and, with the embedded one, in a file]
-    #[arg(long, env = "SWITCHY_SECRET_KEY", value_name = "TEXT", hide_env_values = true)]
-    pub secret_key: Option<SecretString>,
+    /// File with the URL of an existing PostgreSQL 15 or newer with pgvector 0.8.0 or newer,
+    /// instead of the embedded one: postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full;
+    /// or set DATABASE_URL to the URL
+    #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE", conflicts_with = "database_url",
+        value_parser = SecretFile::read)]
+    database_url_file: Option<SecretFile>,
+
+    /// See `secret_key_file`
+    #[arg(long, env = "SWITCHY_SECRET_KEY", value_name = "TEXT", hide = true)]
+    secret_key: Option<SecretString>,
+
+    /// File with the secret, of at least 32 characters, under which API keys are digested and the
+    /// secrets of integrations are encrypted; or set SWITCHY_SECRET_KEY to the secret [default:
+    /// random ones, kept in the database and, with the embedded one, in a file]
+    #[arg(long, env = "SWITCHY_SECRET_KEY_FILE", value_name = "FILE",
+        conflicts_with = "secret_key", value_parser = SecretFile::read)]
+    secret_key_file: Option<SecretFile>,
+}
+
+/// Fewest characters of the operator's secret: what fewer are made of can be guessed.
+pub const MIN_SECRET_KEY: usize = 32;
+
+/// The secret under which keys are digested can be guessed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "SWITCHY_SECRET_KEY has {0} characters, and needs at least {MIN_SECRET_KEY}: make one with \
+     `openssl rand -base64 32 > FILE`, and start with SWITCHY_SECRET_KEY_FILE=FILE"
+)]
+pub struct ShortSecretKey(usize);
+
+/// The secret as it was given, wherever it was given.
+fn either(given: &Option<SecretString>, file: &Option<SecretFile>) -> Option<SecretString> {
+    given.clone().or_else(|| file.as_ref().map(|file| file.secret.clone()))
+}
+
+impl StorageConfig {
+    /// An existing PostgreSQL, instead of the embedded one.
+    pub fn database_url(&self) -> Option<SecretString> {
+        either(&self.database_url, &self.database_url_file)
+    }
+
+    /// The secret under which API keys are digested and the secrets of integrations are encrypted.
+    pub fn secret_key(&self) -> Result<Option<SecretString>, ShortSecretKey> {
+        let secret = either(&self.secret_key, &self.secret_key_file);
+        match secret.as_ref().map(|secret| secret.expose_secret().chars().count()) {
+            Some(length @ ..MIN_SECRET_KEY) => Err(ShortSecretKey(length)),
+            _ => Ok(secret),
+        }
+    }
 }
 
 /// Where the embedding model is.
@@ -174,18 +225,25 @@ impl CreditsConfig {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Billing")]
 pub struct BillingConfig {
-    /// Stripe's secret key (sk_live_…, sk_test_… or a restricted rk_…) [default: nothing is sold]
-    #[arg(long, env = "SWITCHY_STRIPE_SECRET_KEY", value_name = "KEY", hide_env_values = true)]
-    pub stripe_secret_key: Option<SecretString>,
+    /// See `stripe_secret_key_file`
+    #[arg(long, env = "SWITCHY_STRIPE_SECRET_KEY", value_name = "KEY", hide = true)]
+    stripe_secret_key: Option<SecretString>,
 
-    /// The signing secret (whsec_…) of Stripe's webhook to /api/webhooks/stripe
-    #[arg(
-        long,
-        env = "SWITCHY_STRIPE_WEBHOOK_SECRET",
-        value_name = "SECRET",
-        hide_env_values = true
-    )]
-    pub stripe_webhook_secret: Option<SecretString>,
+    /// File with Stripe's secret key (sk_live_…, sk_test_… or a restricted rk_…); or set
+    /// SWITCHY_STRIPE_SECRET_KEY to the key [default: nothing is sold]
+    #[arg(long, env = "SWITCHY_STRIPE_SECRET_KEY_FILE", value_name = "FILE",
+        conflicts_with = "stripe_secret_key", value_parser = SecretFile::read)]
+    stripe_secret_key_file: Option<SecretFile>,
+
+    /// See `stripe_webhook_secret_file`
+    #[arg(long, env = "SWITCHY_STRIPE_WEBHOOK_SECRET", value_name = "SECRET", hide = true)]
+    stripe_webhook_secret: Option<SecretString>,
+
+    /// File with the signing secret (whsec_…) of Stripe's webhook to /api/webhooks/stripe; or set
+    /// SWITCHY_STRIPE_WEBHOOK_SECRET to the secret
+    #[arg(long, env = "SWITCHY_STRIPE_WEBHOOK_SECRET_FILE", value_name = "FILE",
+        conflicts_with = "stripe_webhook_secret", value_parser = SecretFile::read)]
+    stripe_webhook_secret_file: Option<SecretFile>,
 
     /// Where Stripe's API is
     #[arg(long, env = "SWITCHY_STRIPE_API_URL", value_name = "URL",
@@ -208,8 +266,11 @@ impl BillingConfig {
         BillingOptions {
             pools: self.credits.pools(),
             topup_price: self.topup_price,
-            stripe_secret_key: self.stripe_secret_key.clone(),
-            stripe_webhook_secret: self.stripe_webhook_secret.clone(),
+            stripe_secret_key: either(&self.stripe_secret_key, &self.stripe_secret_key_file),
+            stripe_webhook_secret: either(
+                &self.stripe_webhook_secret,
+                &self.stripe_webhook_secret_file,
+            ),
             stripe_api_url: self.stripe_api_url.clone(),
             sync_interval: SYNC_INTERVAL,
         }
@@ -262,16 +323,34 @@ fn seconds(text: &str) -> Result<Duration, String> {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Mail")]
 pub struct MailConfig {
-    /// The mail server that invitations are sent through: smtps://USER:PASSWORD@HOST, or
-    /// smtp://USER:PASSWORD@HOST:587?tls=required for STARTTLS [default: none, nothing is mailed]
-    #[arg(long, env = "SWITCHY_SMTP_URL", value_name = "URL", hide_env_values = true)]
-    pub smtp_url: Option<SecretString>,
+    /// See `smtp_url_file`
+    #[arg(long, env = "SWITCHY_SMTP_URL", value_name = "URL", hide = true)]
+    smtp_url: Option<SecretString>,
+
+    /// File with the URL of the mail server that invitations are sent through:
+    /// smtps://USER:PASSWORD@HOST, or smtp://USER:PASSWORD@HOST:587?tls=required for STARTTLS; or
+    /// set SWITCHY_SMTP_URL to the URL [default: none, nothing is mailed]
+    #[arg(long, env = "SWITCHY_SMTP_URL_FILE", value_name = "FILE", conflicts_with = "smtp_url",
+        value_parser = SecretFile::read)]
+    smtp_url_file: Option<SecretFile>,
 
     /// Who sends: an address, or `NAME <ADDRESS>` [default: Switchy, at `noreply` of the public
-    /// URL's host]
+    /// URL's host, if that is a name and no address]
     #[arg(long, env = "SWITCHY_MAIL_FROM", value_name = "MAILBOX")]
     pub mail_from: Option<String>,
 }
+
+impl MailConfig {
+    /// The mail server, if the operator has one.
+    pub fn smtp_url(&self) -> Option<SecretString> {
+        either(&self.smtp_url, &self.smtp_url_file)
+    }
+}
+
+/// The flags whose value is a secret, by the names of their fields: each has another one beside it
+/// that takes a file.
+pub const SECRET_FLAGS: [&str; 5] =
+    ["database_url", "secret_key", "smtp_url", "stripe_secret_key", "stripe_webhook_secret"];
 
 /// Everything that `serve` can be told.
 #[derive(Args, Clone, Debug)]
@@ -388,6 +467,7 @@ pub struct Config {
     /// Mail
     #[command(flatten)]
     pub mail: MailConfig,
+
     /// Plans, credits and Stripe
     #[command(flatten)]
     pub billing: BillingConfig,
@@ -395,4 +475,21 @@ pub struct Config {
     /// The log
     #[command(flatten)]
     pub log: LogConfig,
+}
+
+impl Config {
+    /// Files with secrets that everybody on this machine can read.
+    pub fn open_files(&self) -> impl Iterator<Item = &Path> {
+        [
+            &self.storage.database_url_file,
+            &self.storage.secret_key_file,
+            &self.mail.smtp_url_file,
+            &self.billing.stripe_secret_key_file,
+            &self.billing.stripe_webhook_secret_file,
+        ]
+        .into_iter()
+        .flatten()
+        .filter(|file| file.open_to_all)
+        .map(|file| file.path.as_path())
+    }
 }

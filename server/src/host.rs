@@ -1,7 +1,7 @@
 //! What the server stands on, embedded or brought along: the database and the model.
 
 use crate::clock::Clock;
-use crate::config::{CrossEncoderConfig, ModelConfig, StorageConfig};
+use crate::config::{CrossEncoderConfig, ModelConfig, ShortSecretKey, StorageConfig};
 use crate::runtime::{
     DataDirLock, EmbeddedPostgres, Layout, Parts, PostgresExit, PostgresOptions, Progress,
     RuntimeError, install, lock_data_dir, vault_key,
@@ -29,6 +29,9 @@ pub enum HostError {
     /// The database that was brought along.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// The operator's secret.
+    #[error(transparent)]
+    SecretKey(#[from] ShortSecretKey),
     /// The schema.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
@@ -73,12 +76,10 @@ impl Database {
         access: Access,
         progress: Arc<dyn Progress>,
     ) -> Result<Self, HostError> {
-        if let Some(url) = &config.database_url {
-            return Ok(Database {
-                url: url.clone(),
-                embedded: None,
-                _lock: own_lock(config, access)?,
-            });
+        // before anything is started that the secret would be needed for
+        config.secret_key()?;
+        if let Some(url) = config.database_url() {
+            return Ok(Database { url, embedded: None, _lock: own_lock(config, access)? });
         }
         let layout = Layout::resolve(config.data_dir.clone(), config.cache_dir.clone())?;
         let embedded = tokio::task::spawn_blocking(move || {
@@ -185,7 +186,7 @@ pub async fn key_secret(
     store: &Store,
     config: &StorageConfig,
 ) -> Result<crate::auth::KeySecret, HostError> {
-    Ok(secrets::key_secret(store, config.secret_key.as_ref()).await?)
+    Ok(secrets::key_secret(store, config.secret_key()?.as_ref()).await?)
 }
 
 /// The vault of this installation's secrets. Its key comes from the operator; with the embedded
@@ -195,7 +196,7 @@ pub async fn vault(
     config: &StorageConfig,
     log: &Logger,
 ) -> Result<Vault, HostError> {
-    let vault = match (&config.secret_key, &config.database_url) {
+    let vault = match (config.secret_key()?, config.database_url()) {
         (Some(secret), _) => Vault::derive(secret.expose_secret().as_bytes())?,
         (None, None) => {
             let layout = Layout::resolve(config.data_dir.clone(), config.cache_dir.clone())?;

@@ -208,7 +208,7 @@ fn end(serving: Serving) -> Ended {
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_of_one_database_share_the_vault_and_say_when_its_key_is_beside_it() {
     let home = Home::new();
-    for (secret, warns) in [(None, true), (Some("an operator's secret"), false)] {
+    for (secret, warns) in [(None, true), (Some("an operator's secret, long enough"), false)] {
         let database = cluster().empty_database().await;
         let start = || {
             let mut command = home.serve();

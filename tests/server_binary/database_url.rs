@@ -63,7 +63,7 @@ async fn a_server_with_another_secret_key_is_refused() {
     let home = Home::new();
     let sentence = |command: &mut Command| {
         let ended = Ended::of(command);
-        assert!(!ended.everything().contains("a secret"), "{ended:?}");
+        assert!(!ended.everything().contains("a secret of"), "{ended:?}");
         ended.sentence().to_owned()
     };
     let database = cluster().empty_database().await;
@@ -72,9 +72,11 @@ async fn a_server_with_another_secret_key_is_refused() {
         command.env("SWITCHY_SECRET_KEY", secret);
         command
     };
-    let first = Serving::start(&mut with("a secret of ours"));
-    let second = Serving::start(&mut with("a secret of ours"));
-    for secret in ["a secret of others", ""] {
+    let ours = "a secret of ours that is long enough";
+    let first = Serving::start(&mut with(ours));
+    let second = Serving::start(&mut with(ours));
+    let others = "a secret of others that is long enough";
+    for secret in [others, ""] {
         let said = sentence(&mut with(secret));
         assert!(said.contains("another SWITCHY_SECRET_KEY"), "{said}");
     }
@@ -83,7 +85,7 @@ async fn a_server_with_another_secret_key_is_refused() {
 
     let database = cluster().empty_database().await;
     stop(Serving::start(&mut serve(&home, &database)), Signal::SIGTERM).ok();
-    let said = sentence(serve(&home, &database).env("SWITCHY_SECRET_KEY", "a secret"));
+    let said = sentence(serve(&home, &database).env("SWITCHY_SECRET_KEY", others));
     assert!(said.contains("without any, if it was never set"), "{said}");
 }
 

@@ -115,7 +115,7 @@ pub(super) async fn run(command: Eval) -> Result<(), Failed> {
 
     // Without a database of one's own, one that lasts as long as this command.
     let mut storage = command.storage.clone();
-    let scratch = match &storage.database_url {
+    let scratch = match storage.database_url() {
         Some(_) => None,
         None => Some(scratch_folder()?),
     };

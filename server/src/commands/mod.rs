@@ -11,6 +11,7 @@ mod setup;
 use crate::config::{Config, LogConfig, StorageConfig};
 use crate::host::HostError;
 use crate::runtime::TerminalProgress;
+use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::io::Write;
 use std::process::ExitCode;
@@ -126,6 +127,25 @@ fn say(text: &str) -> Result<(), Failed> {
     }
 }
 
+/// What is wrong with a secret on the command line.
+const SECRET_IN_ARGUMENTS: &str = "everybody on this machine can read the arguments of a process: \
+    give the secret in a file (add -file to the flag), or in the environment";
+
+/// The flags with which secrets were given.
+fn secret_flags(matches: &clap::ArgMatches) -> Vec<String> {
+    let mut command = matches;
+    while let Some((_, below)) = command.subcommand() {
+        command = below;
+    }
+    let given = |flag: &&&str| {
+        // not every command has all of them
+        command.ids().any(|id| id == **flag)
+            && command.value_source(flag) == Some(ValueSource::CommandLine)
+    };
+    let flags = crate::config::SECRET_FLAGS.iter().filter(given);
+    flags.map(|flag| format!("--{}", flag.replace('_', "-"))).collect()
+}
+
 /// Makes an environment variable that is set but empty count as not set: container files and unit
 /// files write `NAME=` for that, and an empty secret must never become one.
 fn without_empty_variables(command: clap::Command) -> clap::Command {
@@ -158,6 +178,13 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli.command,
         Err(error) => error.exit(),
     };
+    let secret_flags = secret_flags(&matches);
+    if !matches!(command, Command::Serve(_)) {
+        // those that have no log
+        for flag in &secret_flags {
+            eprintln!("warning: {flag}: {SECRET_IN_ARGUMENTS}");
+        }
+    }
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -167,7 +194,7 @@ pub fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match command {
-            Command::Serve(config) => serve::run(*config).await,
+            Command::Serve(config) => serve::run(*config, &secret_flags).await,
             Command::Setup(setup) => setup::run(setup).await,
             Command::Migrate(args) => migrate(args).await,
             Command::Openapi(command) => openapi::run(&command),

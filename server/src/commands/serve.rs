@@ -1,6 +1,6 @@
 //! `serve`: from nothing to a server that answers, and back.
 
-use super::{Failed, admin, progress, say};
+use super::{Failed, SECRET_IN_ARGUMENTS, admin, progress, say};
 use crate::auth::KeySecret;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -17,6 +17,7 @@ use crate::server::{self, AppParts, Running, ServerConfig, reachable};
 use crate::store::vault::Vault;
 use crate::store::{Store, accounts, quotas};
 use slog::{Logger, info, warn};
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,12 +28,23 @@ const FIRST_ORG: &str = "My team";
 const FIRST_EMAIL: &str = "owner@localhost";
 /// Files that are open besides connections: libraries, logs, what calls others.
 const OTHER_FILES: u64 = 500;
-/// What to do with a key that no profile holds.
+/// What to do with a key that was printed, and that no profile holds.
 const LOG_IN: &str = "run: switchy login";
+/// What to do where the key was neither printed nor saved.
+const MAKE_ANOTHER: &str =
+    "make another one: switchy-server admin key create --org my-team --email owner@localhost";
 
-pub(super) async fn run(config: Config) -> Result<(), Failed> {
+/// `secret_flags` are the flags with which secrets were given.
+pub(super) async fn run(config: Config, secret_flags: &[String]) -> Result<(), Failed> {
     let (log, _guard) = logging::logger(&config.log)?;
     logging::log_panics(log.clone());
+    for file in config.open_files() {
+        warn!(log, "everybody on this machine can read the file of a secret: chmod 600 it";
+            "file" => %file.display());
+    }
+    for flag in secret_flags {
+        warn!(log, "{}", SECRET_IN_ARGUMENTS; "flag" => flag.as_str());
+    }
     // from here on, a signal ends the start or the serving, and always what runs below
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -180,8 +192,9 @@ fn allow_connections(config: &Config, log: &Logger) {
 
 /// The mail server, if the operator has one.
 fn mailer(config: &Config) -> Result<Option<Mailer>, MailError> {
-    let mail = &config.mail;
-    mail.smtp_url.as_ref().map(|url| Mailer::new(url, mail.mail_from.as_deref())).transpose()
+    let Some(url) = config.mail.smtp_url() else { return Ok(None) };
+    let mailer = Mailer::new(&url, config.mail.mail_from.as_deref())?;
+    Ok(Some(mailer))
 }
 
 /// Where people reach the API.
@@ -212,21 +225,32 @@ async fn first_run(
     let secret = host::key_secret(store, &config.storage).await?;
     let made = admin::bootstrap(store, &secret, FIRST_ORG, FIRST_EMAIL).await?;
     let url = base_url(config, running.address());
+    // what is piped goes to a file or a log, where a key has no place
+    let shown = std::io::stdout().is_terminal();
+    let no_profile = if shown { LOG_IN } else { MAKE_ANOTHER };
     let saved = profile::default_folder()
         .map(|folder| (profile::save(&folder, &url, &made.api_key), folder));
     let (saved, profile) = match saved {
         Some((Ok(Saved { name, is_current }), folder)) => {
             let file = folder.join("config.toml");
-            let said =
-                format!("It is saved for the CLI as profile `{name}` in {}.", file.display());
+            let said = format!(
+                "The key is saved for the CLI as profile `{name}` in {}, which only you can read.",
+                file.display()
+            );
             (said, if is_current { String::new() } else { format!(" --profile {name}") })
         }
-        Some((Err(error), _)) => {
-            (format!("It could not be saved for the CLI ({error}); {LOG_IN}"), String::new())
-        }
-        None => {
-            (format!("It could not be saved for the CLI (no home folder); {LOG_IN}"), String::new())
-        }
+        Some((Err(error), _)) => (
+            format!("The key could not be saved for the CLI ({error}); {no_profile}"),
+            String::new(),
+        ),
+        None => (
+            format!("The key could not be saved for the CLI (no home folder); {no_profile}"),
+            String::new(),
+        ),
+    };
+    let (key, once) = match shown {
+        true => (made.api_key.as_str(), "The key is shown this once. "),
+        false => ("not shown, since this is no terminal", ""),
     };
     let switchy = format!("cargo run --release -q -p switchy-cli --{profile}");
     say(&format!(
@@ -237,7 +261,7 @@ Switchy is ready at {url}
   owner         {owner}
   API key       {key}
 
-The key is shown this once. {expiry}
+{once}{expiry}
 {saved}
 
 Try, in another terminal:
@@ -249,7 +273,6 @@ Try, in another terminal:
 ",
         organization = made.organization_slug,
         owner = made.email,
-        key = made.api_key,
         expiry = admin::NO_EXPIRY,
     ))
 }

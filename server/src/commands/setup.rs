@@ -16,7 +16,7 @@ pub(super) struct Setup {
 
 pub(super) async fn run(setup: Setup) -> Result<(), Failed> {
     let parts = Parts {
-        postgres: setup.storage.database_url.is_none(),
+        postgres: setup.storage.database_url().is_none(),
         inference: !setup.model.lexical_only
             && (setup.model.model_dir.is_none() || setup.model.ort_dylib_path.is_none()),
     };
