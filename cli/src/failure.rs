@@ -101,7 +101,7 @@ impl Failure {
                 text += &format!("request id: {}\n", printable(id));
             }
             if let Some(hint) = &self.hint {
-                text += &format!("{bold}hint:{bold:#} {hint}\n");
+                text += &format!("{bold}hint:{bold:#} {}\n", printable(hint));
             }
             // Where standard error is gone, nobody can be told.
             let _ = io::stderr().write_all(text.as_bytes());

@@ -33,14 +33,39 @@ pub fn colours_wanted(terminal: bool) -> bool {
     terminal && !refused && !dumb
 }
 
-/// Without control characters: a note of somebody else must not drive this terminal.
+/// Whether a character does something to a terminal instead of being seen in it: it drives it, ends
+/// a line, or turns the direction of what follows.
+fn acts(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Without characters that act: a note of somebody else must not drive this terminal, nor show
+/// itself as something that it is not.
 pub fn printable(text: &str) -> String {
     let shown = |letter: char| match letter {
         '\n' | '\t' => letter,
-        _ if letter.is_control() => char::REPLACEMENT_CHARACTER,
+        _ if acts(letter) => char::REPLACEMENT_CHARACTER,
         _ => letter,
     };
     text.chars().map(shown).collect()
+}
+
+/// JSON that can be shown in a terminal: the same values, in which every character that acts is an
+/// escape. JSON itself wants that of U+0000 to U+001F alone.
+pub fn json_text(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for letter in json.chars() {
+        match letter {
+            // between values; inside of texts they are escapes already
+            '\n' => text.push(letter),
+            // all of them have four digits; outside of texts there are none
+            _ if acts(letter) => text += &format!("\\u{:04x}", u32::from(letter)),
+            _ => text.push(letter),
+        }
+    }
+    text
 }
 
 /// To the minute, in UTC.
@@ -61,14 +86,13 @@ impl Output {
 
     /// Prints data for programs.
     pub fn json(&self, data: &Value) -> Result<(), Failure> {
-        let mut text = serde_json::to_string_pretty(data).map_err(io::Error::from)?;
-        text.push('\n');
-        self.write(&text)
+        let text = serde_json::to_string_pretty(data).map_err(io::Error::from)?;
+        self.write(&(json_text(&text) + "\n"))
     }
 
     /// Prints data for programs that read line by line.
     pub fn line(&self, data: &Value) -> Result<(), Failure> {
-        self.write(&format!("{data}\n"))
+        self.write(&(json_text(&data.to_string()) + "\n"))
     }
 
     /// Prints a line for people; nothing when programs read.
@@ -173,5 +197,26 @@ mod tests {
             printable("a\u{1b}[31mb\r\u{9b}c\nd\te"),
             "a\u{fffd}[31mb\u{fffd}\u{fffd}c\nd\te"
         );
+    }
+
+    #[test]
+    fn text_is_not_turned_round_and_other_scripts_stay() {
+        assert_eq!(
+            printable("a\u{202e}b\u{2067}c\u{61c}d\u{2028}e\u{7f}"),
+            "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}e\u{fffd}"
+        );
+        let scripts = "שלום, می\u{200c}خواهم, 👩\u{200d}💻, ü";
+        assert_eq!(printable(scripts), scripts);
+    }
+
+    #[test]
+    fn json_keeps_its_values_and_drives_no_terminal() {
+        let every: String = (0..0x2100).filter_map(char::from_u32).collect();
+        let data = serde_json::json!({ (every.clone()): [every, "👩\u{200d}💻"] });
+        for text in [data.to_string(), format!("{data:#}")] {
+            let shown = json_text(&text);
+            assert_eq!(serde_json::from_str::<Value>(&shown).expect("JSON"), data);
+            assert!(!shown.chars().any(|letter| acts(letter) && letter != '\n'));
+        }
     }
 }

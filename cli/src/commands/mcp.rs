@@ -9,6 +9,7 @@ use switchy::{Client, types};
 use super::pages;
 use crate::{
     args::{Mcp, McpAuth},
+    commands::confirm::confirmed,
     connection::{is_id, space_slug},
     failure::{Exit, Failure},
     output::{Output, date},
@@ -140,7 +141,7 @@ async fn remove(
             [server] => format!("Remove {server} with its secret, from every Space?"),
             _ => format!("Remove {} integrations, from every Space?", servers.len()),
         };
-        if !inquire::Confirm::new(&question).with_default(false).prompt()? {
+        if !confirmed(yes, &question)? {
             return output.say("nothing was removed");
         }
     }

@@ -47,7 +47,7 @@ pub async fn config(
         false => None,
     };
     let snippet = snippet(place, client, key.as_ref(), actor.as_deref());
-    output.write(&format!("{snippet:#}\n"))?;
+    output.json(&snippet)?;
     if !output.is_json() {
         eprintln!("{}", advice(client, with_key));
     }

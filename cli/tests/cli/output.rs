@@ -29,6 +29,52 @@ async fn a_found_note_tells_its_score_visibility_author_date_and_content() {
     assert_eq!(done.stdout, expected);
 }
 
+/// Drives a terminal (ESC, C1, DEL), ends a line, and turns the direction of what follows.
+const ACTING: &str = "a\u{1b}[2J\u{9b}31m\u{7f}\u{85}b\u{202e}c\u{2066}d\u{200f}\u{2028}e";
+
+fn acts(letter: &char) -> bool {
+    letter.is_control() && *letter != '\n'
+        || ('\u{2028}'..='\u{202e}').contains(letter)
+        || ('\u{2066}'..='\u{2069}').contains(letter)
+        || "\u{61c}\u{200e}\u{200f}".contains(*letter)
+}
+
+#[tokio::test]
+async fn nothing_of_others_acts_in_a_terminal_in_either_format() {
+    let server = server().await;
+    let page = json!({ "memories": [note(ACTING)], "total": 1, ACTING: ACTING });
+    serve(&server, "GET", "/memory", success(200, &page)).await;
+    serve(&server, "GET", "/me", success(200, &me())).await;
+    let space = json!({
+        "id": ID, "slug": "a", "name": ACTING, "organizationId": ID, "tags": [], "createdAt": NOW
+    });
+    let spaces = json!({ "projects": [space], "page": 1, "limit": 20, "total": 1 });
+    serve(&server, "GET", "/projects", success(200, &spaces)).await;
+    let refused = json!({
+        "success": false,
+        "error": { "code": ACTING, "message": ACTING, "details": { "errors": [
+            { "path": [ACTING], "code": ACTING, "message": ACTING }
+        ] } },
+        "metadata": { "timestamp": NOW, "requestId": ACTING }
+    });
+    let refused = wiremock::ResponseTemplate::new(400).set_body_json(refused);
+    serve(&server, "POST", "/memory", refused).await;
+
+    let user = User::of(&server);
+    let data = user.run(&["memory", "list", "-o", "json"]).await.ok();
+    assert_eq!(data.json(), page, "the same values");
+    let done = [
+        data,
+        user.run(&["memory", "list"]).await.ok(),
+        user.run(&["space", "list"]).await.ok(),
+        user.run(&["memory", "add", "x", "--visibility", "ORG"]).await,
+    ];
+    for done in done {
+        let printed = done.stdout + &done.stderr;
+        assert!(printed.contains('a') && !printed.contains(|c| acts(&c)), "{printed:?}");
+    }
+}
+
 #[tokio::test]
 async fn pipes_get_no_colours_and_whole_columns() {
     let server = server().await;

@@ -20,7 +20,10 @@ use tokio::{
 };
 
 use super::ACTOR;
-use crate::failure::{Exit, Failure};
+use crate::{
+    failure::{Exit, Failure},
+    output::json_text,
+};
 
 /// Messages that are under way at once.
 const AT_ONCE: usize = 16;
@@ -84,7 +87,7 @@ pub async fn run(url: String, key: SecretString, actor: Option<String>) -> Resul
 fn say(answer: Option<Value>) -> Result<(), Failure> {
     if let Some(answer) = answer {
         let mut stdout = io::stdout().lock();
-        writeln!(stdout, "{answer}")?;
+        writeln!(stdout, "{}", json_text(&answer.to_string()))?;
         stdout.flush()?;
     }
     Ok(())
