@@ -199,3 +199,35 @@ fn the_owners_key_is_printed_on_terminals_alone() {
     assert!(screen.contains("shown this once"), "{screen}");
     assert!(!log.contains(&home.key()), "{log}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_that_nobody_would_take_stop_the_start() {
+    let home = Home::new();
+    let mut command = serve(&home).await;
+    command.env("SWITCHY_SMTP_URL", "smtp://mail.example.com");
+    for url in [
+        None,
+        Some("http://127.0.0.1:3000"),
+        Some("https://[2001:db8::1]"),
+        Some("http://localhost:3000"),
+    ] {
+        match url {
+            Some(url) => command.env("SWITCHY_PUBLIC_URL", url),
+            None => command.env_remove("SWITCHY_PUBLIC_URL"),
+        };
+        let ended = Ended::of(&mut command);
+        let said = ended.sentence();
+        assert!(
+            said.contains("SWITCHY_MAIL_FROM") && said.contains("SWITCHY_PUBLIC_URL"),
+            "{said}"
+        );
+    }
+    for (variable, value) in [
+        ("SWITCHY_PUBLIC_URL", "https://switchy.example"),
+        ("SWITCHY_MAIL_FROM", "noreply@switchy.example"),
+    ] {
+        let mut command = serve(&home).await;
+        command.env("SWITCHY_SMTP_URL", "smtp://mail.example.com");
+        stop(Serving::start(command.env(variable, value))).ok();
+    }
+}

@@ -18,9 +18,10 @@ use crate::store::vault::Vault;
 use crate::store::{Store, accounts, quotas};
 use slog::{Logger, info, warn};
 use std::io::IsTerminal;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
+use url::Host;
 
 /// Who owns an organization that nobody asked for.
 const FIRST_ORG: &str = "My team";
@@ -194,6 +195,13 @@ fn allow_connections(config: &Config, log: &Logger) {
 fn mailer(config: &Config) -> Result<Option<Mailer>, MailError> {
     let Some(url) = config.mail.smtp_url() else { return Ok(None) };
     let mailer = Mailer::new(&url, config.mail.mail_from.as_deref())?;
+    mailer.check_sender(match &config.public_url {
+        Some(url) => url.host(),
+        None => Some(match config.bind.ip() {
+            IpAddr::V4(ip) => Host::Ipv4(ip),
+            IpAddr::V6(ip) => Host::Ipv6(ip),
+        }),
+    })?;
     Ok(Some(mailer))
 }
 

@@ -34,6 +34,13 @@ pub enum MailError {
          noreply@example.com"
     )]
     From,
+    /// Neither of the two names a sender.
+    #[error(
+        "no letter would be taken from this server: people reach it at {0}, and an address is no \
+         sender's domain; set SWITCHY_MAIL_FROM to `Switchy <noreply@example.com>`, say, or \
+         SWITCHY_PUBLIC_URL to a URL with a domain"
+    )]
+    Nobody(String),
 }
 
 /// Why a message was not sent.
@@ -87,6 +94,23 @@ impl Mailer {
             .map_err(|e| MailError::Url(described(&e)))?
             .timeout(Some(ANSWER_TIMEOUT));
         Ok(Mailer { transport: builder.build(), from })
+    }
+
+    /// Refuses to send in the name of an address, or of this machine for itself: no mail server takes
+    /// such letters, and nobody would hear of it. `host` is where people reach the server.
+    pub fn check_sender(&self, host: Option<url::Host<&str>>) -> Result<(), MailError> {
+        if self.from.is_some() {
+            return Ok(());
+        }
+        match host {
+            Some(url::Host::Domain(name)) => {
+                let name = name.trim_end_matches('.').to_ascii_lowercase();
+                let here = name == "localhost" || name.ends_with(".localhost");
+                if here { Err(MailError::Nobody(name)) } else { Ok(()) }
+            }
+            Some(address) => Err(MailError::Nobody(address.to_string())),
+            None => Err(MailError::Nobody("no domain".into())),
+        }
     }
 
     /// Who sends; `host` is where people reach the server.
@@ -196,6 +220,29 @@ mod tests {
         }
         let nowhere = mailer.sender(None).expect("one");
         assert_eq!(nowhere.to_string(), "Switchy <noreply@localhost>");
+    }
+
+    #[test]
+    fn an_address_is_no_sender_unless_one_is_told() {
+        let (silent, told) = (
+            mailer("smtp://localhost", None).expect("a mailer"),
+            mailer("smtp://localhost", Some("a@example.com")).expect("a mailer"),
+        );
+        let refused = [
+            "http://127.0.0.1:3000",
+            "https://[2001:db8::1]/x",
+            "http://localhost:3000",
+            "http://LOCALHOST./",
+            "http://switchy.localhost",
+            "https://0x7f.1/",
+        ];
+        for url in refused.into_iter().chain(["https://switchy.example/x"]) {
+            let parsed = url::Url::parse(url).expect("a URL");
+            told.check_sender(parsed.host()).expect("told");
+            let refused = refused.contains(&url);
+            assert_eq!(silent.check_sender(parsed.host()).is_err(), refused, "{url}");
+        }
+        silent.check_sender(None).expect_err("nowhere");
     }
 
     #[test]
