@@ -13,6 +13,7 @@ use crate::mcp::guard::AllowedHosts;
 use crate::mcp::server::Quotas as McpQuotas;
 use crate::search::cross_encoder::{DEADLINE_MS, LONGEST_DEADLINE_MS, SHORTEST_DEADLINE_MS};
 use crate::store::quotas::Quotas;
+use crate::security_contact::SecurityContact;
 use clap::{Args, ValueEnum};
 use secrecy::{ExposeSecret, SecretString};
 use std::net::SocketAddr;
@@ -362,6 +363,11 @@ pub struct Config {
     /// Where people reach this server, if not at the address it listens on
     #[arg(long, env = "SWITCHY_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<url::Url>,
+
+    /// Whom to tell of a hole, at /.well-known/security.txt: a URL (https:, mailto: or tel:) or an
+    /// e-mail address [default: nobody, and there is no such page]
+    #[arg(long, env = "SWITCHY_SECURITY_CONTACT", value_name = "CONTACT")]
+    pub security_contact: Option<SecurityContact>,
 
     /// Certificate chain (PEM) for HTTPS; goes with --tls-key
     #[arg(long, env = "SWITCHY_TLS_CERT", value_name = "FILE", requires = "tls_key")]

@@ -21,6 +21,7 @@ pub mod profile;
 pub mod public_url;
 pub mod runtime;
 pub mod search;
+pub mod security_contact;
 pub mod server;
 pub mod store;
 pub mod trips;

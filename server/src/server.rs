@@ -281,6 +281,8 @@ pub struct AppParts {
     pub min_client_version: Option<semver::Version>,
     /// Where people reach the server; where it listens otherwise.
     pub public_url: Option<url::Url>,
+    /// Whom to tell of a hole; `None`: there is no page that says so.
+    pub security_contact: Option<crate::security_contact::SecurityContact>,
     /// The mail server; `None`: nothing is mailed.
     pub mailer: Option<Mailer>,
     /// How live events are served.
@@ -311,6 +313,7 @@ pub fn app(parts: AppParts) -> AppResult<App> {
         mcp_quotas: parts.mcp_quotas,
         min_client_version: parts.min_client_version,
         public_url: parts.public_url.as_ref().map(PublicUrl::given).unwrap_or_default(),
+        security_contact: parts.security_contact,
         events: Hub::new(parts.events),
         billing,
         vault: parts.vault,

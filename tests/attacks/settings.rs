@@ -231,3 +231,67 @@ async fn letters_that_nobody_would_take_stop_the_start() {
         stop(Serving::start(command.env(variable, value))).ok();
     }
 }
+
+fn without_model() -> Options {
+    Options { embedder: embedders::none(), ..Options::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answer_is_taken_for_something_else() {
+    let connections = ConnectionLimits { most: 3, ..ConnectionLimits::default() };
+    let server = Server::with(Options { connections, ..without_model() }).await;
+    let owner = server.org("acme").await.owner;
+    let nobody = server.nobody();
+    for answer in [
+        owner.get("/me").await,
+        owner.get("/nowhere").await,
+        owner.get("/openapi.json").await,
+        owner.post("/memory", json!({})).await,
+        owner.get("/v1/org/acme/ws/none/sessions").await,
+        nobody.get("/me").await,
+        Answer::of(owner.request(Method::DELETE, "/me")).await,
+        Answer::of(owner.http.post(server.url.replace("/api", "/mcp/rpc")).body("{")).await,
+    ] {
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{}", answer.text);
+    }
+    // also what is told to a connection too many
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        held.push(TcpStream::connect(server.address()).await.expect("a connection"));
+    }
+    let mut last = held.pop().expect("one");
+    last.write_all(b"GET /api/health HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
+    let mut said = String::new();
+    last.read_to_string(&mut said).await.expect("an answer");
+    assert!(said.starts_with("HTTP/1.1 503") && said.contains("nosniff"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_says_whom_to_tell_of_a_hole_where_somebody_is_set() {
+    let contact = Some("security@example.com".parse().expect("a contact"));
+    let public_url = Some("https://switchy.example".parse().expect("a URL"));
+    let server =
+        Server::with(Options { security_contact: contact, public_url, ..without_model() }).await;
+    let page = |server: &Server| {
+        let url = server.url.replace("/api", "/.well-known/security.txt");
+        Answer::of(server.nobody().http.get(url))
+    };
+    let told = page(&server).await;
+    assert_eq!(told.status, 200);
+    assert_eq!(told.header("content-type"), Some("text/plain; charset=utf-8"));
+    let lines: Vec<_> = told.text.lines().collect();
+    assert_eq!(lines[0], "Contact: mailto:security@example.com");
+    let expires = lines[1].strip_prefix("Expires: ").expect("when it is old");
+    let days = (chrono::DateTime::parse_from_rfc3339(expires).expect("a time").to_utc()
+        - chrono::Utc::now())
+    .num_days();
+    assert!((1..365).contains(&days), "{days}");
+    assert_eq!(lines[2], "Canonical: https://switchy.example/.well-known/security.txt");
+    assert_eq!(lines.len(), 3);
+    let silent = Server::with(without_model()).await;
+    page(&silent).await.fails(404, "NOT_FOUND");
+
+    let home = Home::new();
+    let wrong = Ended::of(home.serve().env("SWITCHY_SECURITY_CONTACT", "http://example.com"));
+    assert!(wrong.usage().contains("--security-contact"), "{wrong:?}");
+}

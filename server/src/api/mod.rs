@@ -38,6 +38,7 @@ use crate::mail::{Mailer, Postman};
 use crate::mcp::client::Upstreams;
 use crate::mcp::server::Quotas;
 use crate::search::Search;
+use crate::security_contact::SecurityContact;
 use crate::store::Store;
 use crate::store::vault::Vault;
 use dropshot::{
@@ -72,6 +73,8 @@ pub struct App {
     pub min_client_version: Option<semver::Version>,
     /// Where people reach this server, without a slash at the end: `https://switchy.example`.
     pub public_url: PublicUrl,
+    /// Whom to tell of a hole.
+    pub security_contact: Option<SecurityContact>,
     /// The mail server; `None`: nothing is mailed.
     pub mailer: Option<Mailer>,
     /// Sends what is to be mailed.
@@ -195,6 +198,7 @@ pub fn descriptions() -> Result<[ApiDescription<App>; 2], ApiDescriptionRegister
     api.register(system::health_at_root)?;
     api.register(system::ready_at_root)?;
     api.register(system::openapi)?;
+    api.register(system::security_txt)?;
     api.register(mcp_server::mcp_openapi)?;
     api.register(mcp_server::mcp_rpc)?;
     Ok([literals, api])

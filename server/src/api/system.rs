@@ -2,10 +2,12 @@
 
 use super::{Ctx, document_3_1};
 use crate::error::{Error, Result};
+use crate::http::Failure;
 use crate::http::openapi::print;
 use crate::http::reply::{Answer, Documented, Ok200, Recorded, Reply};
-use dropshot::{ApiEndpointResponse, HttpResponse, HttpResponseOk, endpoint};
-use http::StatusCode;
+use crate::security_contact;
+use dropshot::{ApiEndpointResponse, Body, HttpResponse, HttpResponseOk, endpoint};
+use http::{HeaderValue, Response, StatusCode, header};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::sync::OnceLock;
@@ -91,6 +93,21 @@ pub(super) async fn ready_at_root(ctx: Ctx) -> Answer<Ok200<Readiness>> {
         status: "ready".into(),
         semantic_search: app.search.is_ready(&app.store).await?,
     })
+}
+
+/// Whom to tell of a hole in this server, where the operator says so (RFC 9116). It is for people,
+/// and without the envelope.
+#[endpoint { method = GET, path = "/.well-known/security.txt", tags = ["System"], unpublished = true }]
+pub(super) async fn security_txt(ctx: Ctx) -> Result<Response<Body>, Failure> {
+    let app = ctx.context();
+    let contact = app.security_contact.as_ref().ok_or_else(|| {
+        Error::not_found("page: this server's operator has set no SWITCHY_SECURITY_CONTACT")
+    })?;
+    let page = contact.page(&app.public_url.at(security_contact::PATH), app.store.clock().now());
+    let mut response = Response::new(Body::from(page));
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, text);
+    Ok(response)
 }
 
 /// This document

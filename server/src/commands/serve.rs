@@ -141,6 +141,7 @@ async fn listen(
         concurrency: Concurrency { key: config.key_concurrency, org: config.org_concurrency },
         mcp_quotas: config.mcp_quotas,
         public_url: config.public_url.clone(),
+        security_contact: config.security_contact.clone(),
         min_client_version: config.min_client_version.clone(),
         mailer,
         events: crate::events::EventsConfig::default(),

@@ -340,6 +340,9 @@ pub(super) fn headers_of(error: &Error) -> HeaderMap {
     headers
 }
 
+/// `X-Content-Type-Options`, on every answer: what others wrote is never taken for a page or a script.
+pub(super) const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+
 /// A complete answer: status, headers, envelope.
 pub fn render(error: &Error) -> Response<Body> {
     let body = body_of(error).unwrap_or_default();
@@ -348,6 +351,8 @@ pub fn render(error: &Error) -> Response<Body> {
     *response.headers_mut() = headers_of(error);
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
+    // also of what passes no gateway
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
     response
 }
 

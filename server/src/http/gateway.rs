@@ -7,7 +7,7 @@
 use super::Dialect;
 use super::compression::{accepts_gzip, compressed};
 use super::contexts::Contexts;
-use super::envelope::render;
+use super::envelope::{NO_SNIFF, render};
 use super::metered::{Meter, held};
 use super::scope::{self, Answered, Scope};
 use super::shares::Shares;
@@ -197,6 +197,7 @@ impl<C: ServerContext> Gateway<C> {
             // answers depend on who asks: no cache may keep them
             let no_store = HeaderValue::from_static("no-store");
             response.headers_mut().entry(header::CACHE_CONTROL).or_insert(no_store);
+            response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
             if let Ok(id) = HeaderValue::try_from(id) {
                 response.headers_mut().insert(REQUEST_ID, id);
             }
