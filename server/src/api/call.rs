@@ -4,9 +4,7 @@ use super::App;
 use crate::auth::{Caller, Scope};
 use crate::error::{Error, Result};
 use crate::http::reply::Documented;
-use crate::http::{
-    Check, Dialect, IdempotencyKey, Json, Unread, check_client_version, scope,
-};
+use crate::http::{Check, Dialect, IdempotencyKey, Json, Unread, check_client_version, scope};
 use crate::limits::{self, Applicant, Bucket, Seat, Write};
 use crate::store::Tx;
 use crate::store::ids::OrgId;

@@ -113,9 +113,7 @@ fn classify(error: &Error) -> (StatusCode, CanonicalErrorType) {
         Error::RateLimited { .. }
         | Error::Crowded { .. }
         | Error::Backlogged { .. }
-        | Error::QuotaReached(_) => {
-            (StatusCode::TOO_MANY_REQUESTS, Kind::RateLimited)
-        }
+        | Error::QuotaReached(_) => (StatusCode::TOO_MANY_REQUESTS, Kind::RateLimited),
         Error::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, Kind::ServiceUnavailable),
         Error::Upstream { timed_out: false, .. } => (StatusCode::BAD_GATEWAY, Kind::BadGateway),
         Error::Upstream { timed_out: true, .. } => {

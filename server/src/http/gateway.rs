@@ -11,7 +11,6 @@ use super::envelope::{NO_SNIFF, render};
 use super::metered::{Meter, held};
 use super::scope::{self, Answered, Scope};
 use super::shares::Shares;
-use crate::auth::masked;
 use crate::error::Error;
 use dropshot::{ApiDescription, Body, HttpError, ServerContext};
 use futures::FutureExt;
