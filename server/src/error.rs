@@ -368,8 +368,8 @@ mod tests {
         for (error, says) in [
             (Error::invalid(["hunter2"], "too_long", "`hunter2` is long"), "too_long"),
             (Error::Malformed(format!("{of_serde}").into()), "cannot be read"),
-            (Error::conflict(format!("hunter2 is taken")), "conflict"),
-            (Error::forbidden(format!("not hunter2")), "may not"),
+            (Error::conflict("hunter2 is taken".to_owned()), "conflict"),
+            (Error::forbidden("not hunter2".to_owned()), "may not"),
             (Error::internal(of_serde), "invalid type: string \"…\", expected u32 at line 1"),
             (
                 of(Kind::Unknown, "invalid input syntax for type uuid: \"hunter2\""),
