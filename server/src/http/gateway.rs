@@ -188,9 +188,17 @@ impl<C: ServerContext> Gateway<C> {
             if !awaits_leave {
                 meter.drain(self.config.max_body);
             }
-            let (mut response, cause) = match outcome {
+            let (response, cause) = match outcome {
                 Ok(response) => (response, scope::cause()),
                 Err(Answered { response, cause }) => (response, Some(cause)),
+            };
+            let response = compressed(response, gzip).await;
+            let (mut response, cause) = match method {
+                Method::HEAD => (without_body(response), cause),
+                _ => match self.held(response, remote) {
+                    Ok(response) => (response, cause),
+                    Err(error) => (render(&error), Some(error.chain())),
+                },
             };
             response.headers_mut().extend(scope::take_headers());
             // answers depend on who asks: no cache may keep them
@@ -202,11 +210,6 @@ impl<C: ServerContext> Gateway<C> {
             }
             let line = Line { method: &method, path: &path, operation, cause, started };
             log_line(&self.config.log, &line, &response);
-            let response = compressed(response, gzip).await;
-            let mut response = match method {
-                Method::HEAD => without_body(response),
-                _ => self.held(response, remote),
-            };
             if scope::caller().is_some() {
                 response.extensions_mut().insert(Known);
             }
@@ -222,16 +225,10 @@ pub struct Known;
 
 impl<C: ServerContext> Gateway<C> {
     /// The answer with its share of memory, or that there is none.
-    fn held(&self, response: Response<Body>, remote: SocketAddr) -> Response<Body> {
+    fn held(&self, response: Response<Body>, remote: SocketAddr) -> Result<Response<Body>, Error> {
         let (head, body) = response.into_parts();
-        match held(&self.answers, remote.ip(), body) {
-            Ok(body) => Response::from_parts(head, body),
-            Err(error) => {
-                slog::warn!(self.config.log, "an answer was dropped"; "error" => error.chain(),
-                    "request_id" => scope::request_id());
-                render(&error)
-            }
-        }
+        let body = held(&self.answers, remote.ip(), body)?;
+        Ok(Response::from_parts(head, body))
     }
 }
 
