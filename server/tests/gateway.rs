@@ -60,7 +60,9 @@ async fn serve() -> SocketAddr {
     let config = GatewayConfig {
         deadline: Duration::from_millis(200),
         max_body: 1_024,
+        first_bytes: Duration::from_secs(10),
         all_bodies: 1_024 * 1_024,
+        all_answers: 1_024 * 1_024,
         log: log.clone(),
     };
     let gateway = Arc::new(Gateway::mount([api], (), config).await.expect("a gateway"));

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use switchy_server::auth::OrgRole;
 use switchy_server::limits::Concurrency;
-use switchy_server::search::embedder::{EmbedError, Embedder, NoteEmbedding, QueryEmbedding};
+use switchy_server::search::embedder::{EmbedError, Embedder, NoteEmbedding, Owner, QueryEmbedding};
 use switchy_server::store::search::{LEXICAL_BUDGET, MEASURED_FROM, refresh_statistics};
 
 fn words_alone() -> Options {
@@ -174,8 +174,8 @@ impl Embedder for Counting {
         self.questions.fetch_add(1, Ordering::SeqCst);
         self.obedient.embed_query(text).await
     }
-    async fn embed_note(&self, text: &str) -> Result<NoteEmbedding, EmbedError> {
-        self.obedient.embed_note(text).await
+    async fn embed_note(&self, text: &str, owner: &Owner) -> Result<NoteEmbedding, EmbedError> {
+        self.obedient.embed_note(text, owner).await
     }
 }
 
