@@ -1,7 +1,7 @@
 //! What README and docs show is run: every `sh` block, in order, as somebody would paste it.
 
 use crate::fixture::binary::{Home, Serving, cli_program, command, server_program};
-use crate::fixture::cluster::cluster;
+use crate::fixture::cluster::{cache_dir, cluster};
 use std::path::{Path, PathBuf};
 
 fn root() -> &'static Path {
@@ -63,8 +63,12 @@ fn paste(home: &Home, block: &str, url: &str) -> String {
     let shims = home.folder().join("bin");
     let shims = if shims.exists() { shims } else { make_shims(home.folder()) };
     let path = format!("{}:{}", shims.display(), std::env::var("PATH").unwrap_or_default());
-    // the server of the test listens elsewhere; everything else is as printed
-    let block = block.replace("http://127.0.0.1:3000/api", url);
+    // the server of the test is elsewhere, and so are its files; everything else is as printed
+    let block = block
+        .replace("http://127.0.0.1:3000/api", url)
+        .replace("/var/lib/switchy", "\"$SWITCHY_DATA_DIR\"")
+        .replace("/var/cache/switchy", &format!("'{}'", cache_dir().display()))
+        .replace("switchy.dump", "\"$SWITCHY_DATA_DIR\".dump");
     let output = command(Path::new("bash"))
         .args(["-euo", "pipefail", "-c", &block])
         .env("PATH", path)

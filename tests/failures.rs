@@ -89,7 +89,8 @@ async fn every_operation_answers_500_in_the_envelope_when_the_database_refuses()
     // authentication goes on, by a function of its own; everything after it does not
     let revoke = "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM switchy_app; \
                   REVOKE SELECT (id) ON api_keys FROM switchy_app; \
-                  REVOKE EXECUTE ON FUNCTION lock_members, accept_invitation FROM switchy_app";
+                  REVOKE EXECUTE ON FUNCTION lock_members, accept_invitation, literal_memories \
+                  FROM switchy_app";
     server.sql().await.batch_execute(revoke).await.expect("revoked");
     for operation in private() {
         let mut request = readable(&owner, &operation);

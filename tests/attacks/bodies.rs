@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 use switchy_server::auth::OrgRole;
 use switchy_server::http::connections::ConnectionLimits;
-use switchy_server::limits::Limits;
+use switchy_server::limits::{Concurrency, Limits};
 
 fn without_model() -> Options {
     Options { embedder: embedders::none(), ..Options::default() }
@@ -86,6 +86,29 @@ async fn a_client_still_sending_gets_its_refusal() {
     let body = json!({ "content": "x".repeat(900_000), "visibility": "ORG" });
     for _ in 0..20 {
         server.nobody().post("/memory", body.clone()).await.fails(401, "AUTH_ERROR");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_do_not_come_keep_nobody_from_being_served() {
+    let concurrency = Concurrency { key: 2, org: 4 };
+    let server = Server::with(Options { concurrency, ..without_model() }).await;
+    let org = server.org("acme").await;
+    let eve = server.member(&org, "eve", OrgRole::Member).await;
+    let mut slow = Vec::new();
+    for key in [&eve, &server.key_for(&eve, &["*"]).await] {
+        for _ in 0..4 {
+            let mut lines = announced(1_000_000);
+            lines.push(bearer(key.key.as_deref().expect("a key")));
+            let mut peer = Peer::connect(server.address()).await;
+            peer.ask("POST /api/memory", &lines).await;
+            peer.send(b"{").await;
+            slow.push(peer);
+        }
+    }
+    for n in 0..10 {
+        org.owner.space(&format!("Space {n}")).await;
+        org.owner.get("/me").await.data(200);
     }
 }
 

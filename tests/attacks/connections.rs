@@ -2,6 +2,8 @@
 
 use super::{Peer, bearer};
 use crate::fixture::{Options, Server, embedders};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use serde_json::json;
 use std::time::Duration;
 use switchy_server::auth::OrgRole;
@@ -52,10 +54,9 @@ async fn when_few_are_left_idle_strangers_go_first() {
         assert_eq!(peer.status().await, 200);
         strangers.push(peer);
     }
-    // far sooner than the 75 seconds that they may have otherwise
-    for stranger in &mut strangers[..4] {
-        stranger.closed().await;
-    }
+    // far sooner than the 75 seconds that they may have otherwise, until half are free again
+    let closed: FuturesUnordered<_> = strangers.iter_mut().map(Peer::closed).collect();
+    assert_eq!(closed.take(4).count().await, 4);
     known.ask("GET /api/me", &[own]).await;
     assert_eq!(known.status().await, 200);
 }

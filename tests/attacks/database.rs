@@ -1,6 +1,6 @@
 //! Who may reach the embedded database.
 
-use crate::fixture::binary::{Ended, Home, Serving};
+use crate::fixture::binary::{Ended, Home, PATIENCE, Serving};
 use crate::fixture::cluster::{cluster, connect};
 use crate::fixture::machine;
 use nix::sys::signal::{Signal, kill};
@@ -10,7 +10,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use switchy_server::runtime::{EmbeddedPostgres, PostgresOptions};
+use std::time::{Duration, Instant};
+use switchy_server::runtime::{EmbeddedPostgres, PostgresOptions, RuntimeError};
 
 /// The account of whatever has none.
 const NOBODY: &str = "nobody";
@@ -24,7 +25,16 @@ fn start(data_dir: &Path) -> EmbeddedPostgres {
     let program = cluster().installed.postgres.as_deref().expect("PostgreSQL was asked for");
     let settings = vec![("fsync".to_owned(), "off".to_owned())];
     let options = PostgresOptions { settings, ..PostgresOptions::default() };
-    EmbeddedPostgres::start(program, data_dir, &options).expect("PostgreSQL starts")
+    let begun = Instant::now();
+    loop {
+        match EmbeddedPostgres::start(program, data_dir, &options) {
+            // what another test is about to run has the lock until it runs
+            Err(RuntimeError::DataDirInUse { .. }) if begun.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            started => return started.expect("PostgreSQL starts"),
+        }
+    }
 }
 
 fn user(name: &str) -> User {

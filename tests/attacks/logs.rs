@@ -9,8 +9,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use std::io::Read;
+use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::mpsc::channel;
 use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -280,15 +281,28 @@ async fn a_reader_who_comes_back_is_told_how_many_lines_are_missing() {
     let home = Home::new();
     let mut server = Unread::start(&home, "json").await;
     server.flood().await;
-    let mut pipe = server.pipe.take().expect("a pipe");
+    let pipe = BufReader::new(server.pipe.take().expect("a pipe"));
+    let (read, lines) = channel();
     let reading = std::thread::spawn(move || {
-        let mut log = String::new();
-        pipe.read_to_string(&mut log).expect("UTF-8");
-        log
+        for line in pipe.lines() {
+            // nobody takes them any more when the test has failed
+            let _ = read.send(line.expect("UTF-8"));
+        }
     });
+    // when there is room again, new lines come through
+    let mut log = Vec::new();
+    let owner = caller(&server.url, &server.key);
+    let begun = Instant::now();
+    while !log.iter().any(|line: &String| line.contains("caught-up")) {
+        owner.get("/caught-up").await.fails(404, "NOT_FOUND");
+        log.extend(lines.try_iter());
+        assert!(begun.elapsed() < PATIENCE, "no new line comes through");
+    }
     server.ask_to_end();
     server.ends().await;
-    let log = reading.join().expect("the log");
+    reading.join().expect("the log");
+    log.extend(lines.try_iter());
+    let log = log.join("\n");
     let told = log.lines().find(|line| line.contains("were dropped")).expect("it is told");
     let told: Value = serde_json::from_str(told).expect("JSON");
     let written = log.lines().filter(|line| line.contains("\"operation\":\"health\"")).count();

@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use switchy_server::auth::OrgRole;
 use switchy_server::limits::Concurrency;
-use switchy_server::search::embedder::{EmbedError, Embedder, NoteEmbedding, Owner, QueryEmbedding};
+use switchy_server::search::embedder::{
+    EmbedError, Embedder, NoteEmbedding, Owner, QueryEmbedding,
+};
 use switchy_server::store::search::{LEXICAL_BUDGET, MEASURED_FROM, refresh_statistics};
 
 fn words_alone() -> Options {

@@ -60,8 +60,13 @@ impl Own {
     }
 
     fn kill(&mut self) {
+        let all = self.processes();
         kill(Pid::from_raw(self.pid()), Signal::SIGKILL).expect("it runs");
         drop(self.postgres.take());
+        // the others answer until they have noticed
+        while all.iter().any(|pid| kill(*pid, None).is_ok()) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// All processes of it: the first, and those that it has started.

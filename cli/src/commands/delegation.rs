@@ -2,7 +2,7 @@
 
 use switchy::{Client, types};
 
-use super::confirm::confirmed;
+use super::confirm::confirmed_by_somebody;
 use crate::{
     args::Delegation,
     failure::Failure,
@@ -22,7 +22,7 @@ pub async fn run(client: &Client, command: Delegation, output: &Output) -> Resul
             let question = format!(
                 "Let {key} read and write your PRIVATE notes and private sessions in your name?"
             );
-            if !confirmed(yes, &question)? {
+            if !confirmed_by_somebody(yes, &question)? {
                 return output.say("they stay closed to it");
             }
             let request = client.delegations().allow(key);

@@ -309,7 +309,7 @@ pub(super) async fn billing_checkout(
     body: Unread<CheckoutCreate>,
 ) -> Answer<Ok200<PaymentPageData>> {
     let call = Call::writing(&ctx, Scope::BillingWrite).await?;
-    let mut body = call.body(body).await;
+    let mut body = call.body(body).await?;
     let mut first = match call.post(key, &mut body).await? {
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
@@ -355,7 +355,7 @@ pub(super) async fn billing_portal(
     body: Unread<PortalCreate>,
 ) -> Answer<Ok200<PaymentPageData>> {
     let call = Call::writing(&ctx, Scope::BillingWrite).await?;
-    let mut body = call.body(body).await;
+    let mut body = call.body(body).await?;
     let mut first = match call.post(key, &mut body).await? {
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
@@ -392,7 +392,7 @@ pub(super) async fn billing_topup(
     body: Unread<TopUpCreate>,
 ) -> Answer<Ok200<PaymentPageData>> {
     let call = Call::writing(&ctx, Scope::BillingWrite).await?;
-    let mut body = call.body(body).await;
+    let mut body = call.body(body).await?;
     let mut first = match call.post(key, &mut body).await? {
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,

@@ -12,6 +12,7 @@ use dropshot::{RequestContext, RequestInfo};
 use futures::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A request, as handlers get it.
 pub type Ctx = RequestContext<App>;
@@ -29,6 +30,10 @@ fn check(app: &App, request: &RequestInfo, caller: &Caller, scope: Option<Scope>
         check_client_version(request.headers(), app.min_client_version.as_ref())?;
     }
     scope.map_or(Ok(()), |scope| caller.require(scope))
+}
+
+fn held(seat: Seat) -> Mutex<Option<Seat>> {
+    Mutex::new(Some(seat))
 }
 
 /// What is read in a transaction.
@@ -92,7 +97,7 @@ impl<'a> Reading<'a> {
                         let caller = judged.inspect_err(|_| app.known_keys.forget(&digest))?;
                         check(app, request, &caller, scope)?;
                         let right = caller == believed;
-                        let call = Call { app, request, caller, reads: true, _seat: seat };
+                        let call = Call { app, request, caller, reads: true, seat: held(seat) };
                         if right {
                             return Ok((call, outcome?));
                         }
@@ -120,8 +125,8 @@ pub struct Call<'a> {
     caller: Caller,
     /// It changes nothing.
     reads: bool,
-    /// Kept until the request has ended, whichever way.
-    _seat: Seat,
+    /// Kept until the request has ended, whichever way; none while its body is read.
+    seat: Mutex<Option<Seat>>,
 }
 
 impl<'a> Call<'a> {
@@ -145,7 +150,7 @@ impl<'a> Call<'a> {
         let caller = applicant(app, request, bucket).admit(&app.store).await?;
         check(app, request, &caller, scope)?;
         let seat = app.seats.take(&caller).await?;
-        Ok(Call { app, request, caller, reads: bucket == Bucket::Read, _seat: seat })
+        Ok(Call { app, request, caller, reads: bucket == Bucket::Read, seat: held(seat) })
     }
 
     /// What handlers work with.
@@ -165,12 +170,22 @@ impl<'a> Call<'a> {
     }
 
     /// Reads the body: not before its sender is known and the request is counted, so that a
-    /// stranger's body costs nothing.
-    pub async fn body<B>(&self, body: Unread<B>) -> Json<B>
+    /// stranger's body costs nothing. Whoever sends it slowly has no seat meanwhile, or a few such
+    /// bodies would keep all of an organization's.
+    pub async fn body<B>(&self, body: Unread<B>) -> Result<Json<B>>
     where
         B: DeserializeOwned + JsonSchema + Check + Send + 'static,
     {
-        body.read().await
+        let given_back = self.seat().take();
+        drop(given_back);
+        let body = body.read().await;
+        let seat = self.app.seats.take(&self.caller).await?;
+        *self.seat() = Some(seat);
+        Ok(body)
+    }
+
+    fn seat(&self) -> MutexGuard<'_, Option<Seat>> {
+        self.seat.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A transaction of the caller.

@@ -261,7 +261,7 @@ pub(super) async fn invitation_create(
     body: Unread<InvitationCreate>,
 ) -> Answer<Created<NewInvitationData>> {
     let call = Call::writing(&ctx, Scope::OrgWrite).await?;
-    let mut body = call.body(body).await;
+    let mut body = call.body(body).await?;
     let mut first = match call.post(key, &mut body).await? {
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,

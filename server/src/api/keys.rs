@@ -267,7 +267,7 @@ pub(super) async fn key_create(
     body: Unread<KeyCreate>,
 ) -> Answer<Created<MintedKeyData>> {
     let call = Call::writing(&ctx, Scope::KeysWrite).await?;
-    let mut body = call.body(body).await;
+    let mut body = call.body(body).await?;
     let mut first = match call.post(key, &mut body).await? {
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,

@@ -363,7 +363,7 @@ pub(super) async fn mcp_server_create(
     body: Unread<McpServerCreate>,
 ) -> Answer<Created<McpServerData>> {
     let call = Call::writing(&ctx, Scope::McpServersWrite).await?;
-    let mut body = call.body(body).await;
+    let mut body = call.body(body).await?;
     // Names are looked up before the transaction begins, which must not wait for them. What was
     // found counts only if this request is the first with its key.
     let endpoint = match body.peek() {

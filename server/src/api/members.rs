@@ -131,7 +131,7 @@ pub(super) async fn member_update(
     body: Unread<MemberUpdate>,
 ) -> Answer<Ok200<MemberData>> {
     let call = Call::writing(&ctx, Scope::OrgWrite).await?;
-    let body = call.body(body).await;
+    let body = call.body(body).await?;
     let user = path.into_inner().check(&call)?;
     let MemberUpdate { role } = body.into_inner()?;
     let mut tx = call.begin().await?;

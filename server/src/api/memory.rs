@@ -420,7 +420,7 @@ pub(super) async fn memory_create(
     body: Unread<MemoryCreate>,
 ) -> Answer<Created<MemoryData>> {
     let call = Call::writing(&ctx, Scope::MemoryWrite).await?;
-    let mut body = call.body(body).await;
+    let mut body = call.body(body).await?;
     // before the transaction: embedding takes longer than everything else together, and a
     // connection of the pool is not to wait for it
     let vectors = match body.peek() {
@@ -487,7 +487,7 @@ pub(super) async fn memory_search(
     body: Unread<MemorySearch>,
 ) -> Answer<Ok200<MemoryResults>> {
     let call = Call::reading(&ctx, Scope::MemoryRead).await?;
-    let body = call.body(body).await;
+    let body = call.body(body).await?;
     let wanted = body.into_inner()?;
     let query = wanted.query.trim();
     let search = &call.app().search;

@@ -172,7 +172,7 @@ pub(super) async fn message_search(
     body: Unread<MessageSearch>,
 ) -> Answer<Ok200<MessageResults>> {
     let call = Call::reading(&ctx, Scope::MessagesRead).await?;
-    let body = call.body(body).await;
+    let body = call.body(body).await?;
     let wanted = body.into_inner()?;
     let slug = checked_slug(path.into_inner().slug)?;
     let filter = Filter {

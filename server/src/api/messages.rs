@@ -385,7 +385,7 @@ pub(super) async fn message_send(
     body: Unread<MessageCreate>,
 ) -> Answer<Created<MessageData>> {
     let call = Call::writing(&ctx, Scope::MessagesWrite).await?;
-    let mut body = call.body(body).await;
+    let mut body = call.body(body).await?;
     let mut first = match call.post(key, &mut body).await? {
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,

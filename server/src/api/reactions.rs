@@ -115,7 +115,7 @@ pub(super) async fn reaction_add(
     body: Unread<ReactionCreate>,
 ) -> Answer<Created<ReactionData>> {
     let call = Call::writing(&ctx, Scope::MessagesWrite).await?;
-    let mut body = call.body(body).await;
+    let mut body = call.body(body).await?;
     let mut first = match call.post(key, &mut body).await? {
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,

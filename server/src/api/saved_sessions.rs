@@ -90,7 +90,7 @@ pub(super) async fn saved_session_save(
     body: Unread<SessionCreateRequest>,
 ) -> BareAnswer<Bare200<SessionResponse>> {
     let call = Call::writing(&ctx, Scope::SessionsWrite).await?;
-    let mut body = call.body(body).await;
+    let mut body = call.body(body).await?;
     let mut first = match call.post(key, &mut body).await? {
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
@@ -188,7 +188,7 @@ pub(super) async fn saved_session_update(
     body: Unread<SessionUpdateRequest>,
 ) -> BareAnswer<Bare200<SessionResponse>> {
     let call = Call::writing(&ctx, Scope::SessionsWrite).await?;
-    let body = call.body(body).await;
+    let body = call.body(body).await?;
     let change = body.into_inner()?.into();
     let mut tx = call.begin().await?;
     let outcome = async {

@@ -408,7 +408,7 @@ pub(super) async fn session_create(
     body: Unread<SessionCreate>,
 ) -> Answer<Created<SessionData>> {
     let call = Call::writing(&ctx, Scope::SessionsWrite).await?;
-    let mut body = call.body(body).await;
+    let mut body = call.body(body).await?;
     let mut first = match call.post(key, &mut body).await? {
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
@@ -457,7 +457,7 @@ pub(super) async fn session_update(
     body: Unread<SessionUpdate>,
 ) -> Answer<Ok200<SessionData>> {
     let call = Call::writing(&ctx, Scope::SessionsWrite).await?;
-    let body = call.body(body).await;
+    let body = call.body(body).await?;
     let (slug, id) = path.into_inner().parse()?;
     let change = body.into_inner()?.into();
     let mut tx = call.begin().await?;

@@ -157,7 +157,7 @@ pub(super) async fn space_member_add(
     body: Unread<SpaceMemberAdd>,
 ) -> Answer<Created<SpaceMemberData>> {
     let call = Call::writing(&ctx, Scope::SpacesWrite).await?;
-    let mut body = call.body(body).await;
+    let mut body = call.body(body).await?;
     let mut first = match call.post(key, &mut body).await? {
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
@@ -185,7 +185,7 @@ pub(super) async fn space_member_update(
     body: Unread<SpaceMemberUpdate>,
 ) -> Answer<Ok200<SpaceMemberData>> {
     let call = Call::writing(&ctx, Scope::SpacesWrite).await?;
-    let body = call.body(body).await;
+    let body = call.body(body).await?;
     let (space, user) = path.into_inner().parse()?;
     let SpaceMemberUpdate { role } = body.into_inner()?;
     let mut tx = call.begin().await?;

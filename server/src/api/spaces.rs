@@ -301,7 +301,7 @@ pub(super) async fn space_create(
     body: Unread<SpaceCreate>,
 ) -> Answer<Created<SpaceData>> {
     let call = Call::writing(&ctx, Scope::SpacesWrite).await?;
-    let mut body = call.body(body).await;
+    let mut body = call.body(body).await?;
     let mut first = match call.post(key, &mut body).await? {
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
@@ -340,7 +340,7 @@ pub(super) async fn space_update(
     body: Unread<SpaceUpdate>,
 ) -> Answer<Ok200<SpaceData>> {
     let call = Call::writing(&ctx, Scope::SpacesWrite).await?;
-    let body = call.body(body).await;
+    let body = call.body(body).await?;
     let id = path.into_inner().project_id.parse().map_err(|_| Error::not_found("Space"))?;
     let change = body.into_inner()?.into();
     let mut tx = call.begin().await?;

@@ -104,7 +104,7 @@ impl Share {
         if of_address + wanted > all / OF_ADDRESS {
             return Err(Short::Address);
         }
-        if of_key + wanted > all / OF_KEY {
+        if self.key.is_some() && of_key + wanted > all / OF_KEY {
             return Err(Short::Key);
         }
         self.bytes += bytes;

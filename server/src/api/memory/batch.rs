@@ -65,7 +65,7 @@ pub(in crate::api) async fn memory_batch(
     body: Unread<MemoryBatch>,
 ) -> Answer<Created<MemoryBatchData>> {
     let call = Call::writing(&ctx, Scope::MemoryWrite).await?;
-    let mut body = call.body(body).await;
+    let mut body = call.body(body).await?;
     // before the transaction, as with a single note
     let search = &call.app().search;
     search.check_backlog(call.caller())?;

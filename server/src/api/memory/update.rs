@@ -74,7 +74,7 @@ pub(in crate::api) async fn memory_update(
     body: Unread<MemoryUpdate>,
 ) -> Answer<Ok200<MemoryData>> {
     let call = Call::writing(&ctx, Scope::MemoryWrite).await?;
-    let body = call.body(body).await;
+    let body = call.body(body).await?;
     let id = path.into_inner().parse()?;
     let change: store::MemoryChange = body.into_inner()?.into();
     // before the transaction, as when a note is created

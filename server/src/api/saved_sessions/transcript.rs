@@ -321,7 +321,7 @@ pub(in crate::api) async fn saved_session_transcript_append(
     body: Unread<TranscriptAppendRequest>,
 ) -> BareAnswer<Bare200<TranscriptAppendResponse>> {
     let call = Call::writing(&ctx, Scope::MessagesWrite).await?;
-    let mut body = call.body(body).await;
+    let mut body = call.body(body).await?;
     let mut first = match call.post(key, &mut body).await? {
         Write::Replay(reply) => return Ok(reply),
         Write::First(first) => first,
