@@ -335,7 +335,7 @@ mod tests {
         let mut sizes = Vec::new();
         while let Some(frame) = body.frame().await {
             sizes.push(frame.expect("no failure").into_data().expect("data").len());
-            let why = held(&shares, ADDRESS, answer()).err().expect("no room").to_string();
+            let why = held(&shares, ADDRESS, answer()).expect_err("no room").to_string();
             assert!(why.contains("wait to be read"), "{why}");
         }
         assert_eq!(sizes, [SLICE, SLICE, SLICE - 1]);
