@@ -1,6 +1,6 @@
 //! The log: text for people, JSON lines for programs, always on standard error.
 //!
-//! Whatever is logged passes [`Line::of`], which makes it safe to read: others choose paths, names
+//! Whatever is logged passes `Line::of`, which makes it safe to read: others choose paths, names
 //! and words that end up here. And whoever logs waits for nobody: lines are written by a thread of
 //! their own, and where nobody takes them from it, they are dropped and counted.
 

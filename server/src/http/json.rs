@@ -3,7 +3,7 @@
 //!
 //! A body is small, and what it makes a server do need not be: a million bytes hold half a million
 //! values, each of which takes a hundred bytes in memory. So the number of values is limited while
-//! they are read, and explaining what is wrong with them has a budget (see [`super::inspect`]).
+//! they are read, and explaining what is wrong with them has a budget (see `inspect.rs`).
 
 use super::inspect::{MAX_ISSUES, completed, inspect};
 use super::issues::{Check, accepted, check_rest, located};
