@@ -3,11 +3,18 @@
 //! allow.
 #![no_main]
 
-/// What the parsers need of the server.
+#[path = "../../server/src/http/inspect.rs"]
+mod inspect;
+#[path = "../../server/src/issue.rs"]
+mod issue;
+#[path = "../../server/src/http/issues.rs"]
+mod issues;
+#[path = "../../server/src/http/json.rs"]
+mod json;
+
+/// The errors of the server that its parsers know.
 mod error {
-    #[path = "../../../server/src/issue.rs"]
-    mod issue;
-    pub use issue::{Issue, Step};
+    pub use crate::issue::{Issue, Step};
     use std::borrow::Cow;
 
     pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -18,24 +25,17 @@ mod error {
         Malformed(Cow<'static, str>),
     }
 }
+/// Where the server says what an id looks like.
 mod store {
     pub mod ids {
         pub const CUID_PATTERN: &str = "^c[a-z0-9]{24}$";
     }
 }
-mod http {
-    #[path = "../../../server/src/http/inspect.rs"]
-    pub mod inspect;
-    #[path = "../../../server/src/http/issues.rs"]
-    pub mod issues;
-    #[path = "../../../server/src/http/json.rs"]
-    pub mod json;
-}
 
 use cpu_time::ThreadTime;
 use error::Error;
-use http::issues::{Check, Issues};
-use http::json::parse;
+use issues::{Check, Issues};
+use json::parse;
 use libfuzzer_sys::fuzz_target;
 use schemars::JsonSchema;
 use serde::Deserialize;
