@@ -293,3 +293,52 @@ pub fn checked<T: DeserializeOwned + JsonSchema + Check>(value: Value) -> Result
     issues.truncate(MAX_ISSUES);
     Err(Error::Invalid(issues))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn refused(text: &str) -> String {
+        match document(text.as_bytes()) {
+            Err(Unreadable::Refused(why)) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_document_is_read_as_it_is() {
+        let text = r#"{"a":[1,-2,2.5,"x",true,null],"b":{"a":18446744073709551615}}"#;
+        let value = document(text.as_bytes()).expect("JSON");
+        assert_eq!(value, json!({ "a": [1, -2, 2.5, "x", true, null], "b": { "a": u64::MAX } }));
+        for text in ["", "{", "[1,]", "{} {}", "nul", "1e999"] {
+            assert!(matches!(document(text.as_bytes()), Err(Unreadable::Syntax(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_value_counts() {
+        let list = |count: usize| format!("[{}]", vec!["0"; count].join(","));
+        assert!(document(list(MAX_VALUES - 1).as_bytes()).is_ok());
+        assert!(refused(&list(MAX_VALUES)).contains("more than 100000 values"));
+    }
+
+    #[test]
+    fn a_name_stands_once_in_an_object_and_is_not_too_long() {
+        assert!(document(br#"[{"a":1},{"a":2,"b":{"a":3}}]"#).is_ok());
+        assert!(refused(r#"{"x":[{"a":1,"b":2,"a":3}]}"#).contains("`a` twice"));
+        let named = |length: usize| format!(r#"{{"{}":1}}"#, "n".repeat(length));
+        assert!(document(named(MAX_NAME).as_bytes()).is_ok());
+        assert!(refused(&named(MAX_NAME + 1)).contains("4096 bytes"));
+        let twice = named(MAX_NAME).replace('}', ",") + &named(MAX_NAME)[1..];
+        assert!(refused(&twice).len() < 2 * MAX_NAME_SHOWN);
+    }
+
+    #[test]
+    fn nesting_has_an_end() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(document(nested(MAX_JSON_DEPTH).as_bytes()).is_ok());
+        let deeper = document(nested(MAX_JSON_DEPTH + 1).as_bytes());
+        assert!(matches!(deeper, Err(Unreadable::Syntax(_))));
+    }
+}
