@@ -11,7 +11,7 @@ use crate::{Error, Request, envelope::ErrorEnvelope, generated, request::sealed:
 /// Awaited, a request for it answers with one page; [`stream`](Request::stream) follows the pages to
 /// the end.
 pub trait Paged: Run<Data = Vec<<Self as Paged>::Item>> + Clone + std::fmt::Debug + Sync {
-    /// What it is a list of.
+    /// The type of its rows.
     type Item: Send + 'static;
 
     /// Where the rows are in the answer.
@@ -21,7 +21,7 @@ pub trait Paged: Run<Data = Vec<<Self as Paged>::Item>> + Clone + std::fmt::Debu
     #[doc(hidden)]
     const ID: &'static str;
 
-    /// What names a row.
+    /// The type of a row's id.
     #[doc(hidden)]
     fn id(item: &Self::Item) -> &str;
 
@@ -59,7 +59,7 @@ impl<O: Paged> Request<O> {
 
     /// Every row, page after page of `limit` rows.
     ///
-    /// What changes its place meanwhile may be given twice, or not at all.
+    /// A row that changes its place meanwhile may be given twice, or not at all.
     pub fn stream(self) -> BoxStream<'static, Result<O::Item, Error>> {
         stream::try_unfold(Some((self, 0)), |next| async move {
             let Some((request, seen)) = next else { return Ok(None) };

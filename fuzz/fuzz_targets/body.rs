@@ -46,9 +46,9 @@ use std::time::Duration;
 
 /// Longest body that the server reads, in bytes.
 const MAX_BODY: usize = 1024 * 1024;
-/// What one body may take, in bytes.
+/// The memory that one body may take, in bytes.
 const MEMORY: usize = 64 * 1024 * 1024;
-/// What one body may take: 100 milliseconds, and three times that in a program that counts its
+/// The time that one body may take: 100 milliseconds, and three times that in a program that counts its
 /// steps.
 const TIME: Duration = Duration::from_millis(300);
 

@@ -135,7 +135,7 @@ fn hostile() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// What the process has had in memory at the most since it was last asked, in KiB.
+/// The most memory that the process had since it was last asked, in KiB.
 #[cfg(target_os = "linux")]
 fn peak(pid: i32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");

@@ -253,7 +253,7 @@ async fn acting_for_somebody_takes_a_scope_a_role_and_a_member() {
     }
     let twice = mcp.acting_for(&ada).acting_for(&ada);
     twice.call("search_memory", search.clone()).await.refuses(400, -32_602, "VALIDATION_ERROR");
-    // an organization's OWNER and ADMIN may, a MEMBER only for himself; what is the member's alone
+    // an organization's OWNER and ADMIN may, a MEMBER only for themselves; what is the member's alone
     // stays closed (tests/attacks/acting.rs opens it)
     assert!(mcp.acting_for(&ada).search("wombat").await.is_empty());
     let eve = server.member(&org, "eve", OrgRole::Member).await;
@@ -311,7 +311,7 @@ async fn private_sessions_and_other_organizations_do_not_exist() {
     let posting = json!({ "sessionId": private, "content": "found you" });
     let answer = mcp.acting_for(&org.owner).call("post_message", posting).await;
     answer.refuses(404, SERVER_ERROR, "NOT_FOUND");
-    // its creator sees it, and so does who acts for him with his consent
+    // its creator sees it, and so does whoever acts for them with their consent
     let read = json!({ "sessionId": private });
     let answer = mcp.acting_for(&ada).call("get_session_transcript", read.clone()).await;
     answer.refuses(404, SERVER_ERROR, "NOT_FOUND");

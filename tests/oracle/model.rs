@@ -132,7 +132,7 @@ pub struct Model {
     pub spaces: Vec<Space>,
     pub sessions: Vec<Session>,
     pub notes: Vec<Note>,
-    /// Who lets which key reach what is theirs alone.
+    /// The members who let a key reach what is theirs alone, and which key.
     pub consents: BTreeSet<(usize, usize)>,
     pub moment: u32,
 }

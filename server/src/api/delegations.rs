@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 struct Delegation {
     /// The key's id.
     key_id: KeyId,
-    /// What the key is for, as its user says.
+    /// The key's name, as its user gave it.
     key_name: String,
     /// How the key's secret begins.
     key_prefix: String,

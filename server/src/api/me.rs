@@ -62,7 +62,7 @@ struct Membership {
 struct UsedKey {
     /// The key's id.
     id: KeyId,
-    /// What it is for.
+    /// Its name, as its user gave it.
     name: String,
     /// How its secret begins.
     prefix: String,

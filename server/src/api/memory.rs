@@ -80,7 +80,7 @@ struct Memory {
     organization_id: OrgId,
     /// The Space that it belongs to; only with `SPACE`.
     space_id: Option<SpaceId>,
-    /// Who wrote it, or in whose name it was written.
+    /// The user who wrote it, or in whose name it was written.
     author_user_id: UserId,
     /// The member in whose name somebody else's key wrote it: its author. `null` when the author's
     /// own key did.
@@ -126,7 +126,7 @@ impl TryFrom<store::Memory> for Memory {
     }
 }
 
-/// What it takes to be shown again a note that one has written.
+/// The rights that it takes to be shown again a note that one has written.
 pub(crate) fn right_to(memory: &store::Memory) -> Right {
     match &memory.space_id {
         Some(space) => Right::Space(space.clone(), SpaceRole::Member),

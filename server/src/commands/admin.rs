@@ -109,7 +109,7 @@ pub(super) struct KeyCreate {
     common: Common,
 }
 
-/// What is said of a key that is made here.
+/// A sentence about a key that is made here.
 pub(crate) const NO_EXPIRY: &str = "It does not expire: rotate or revoke it when you must.";
 
 /// What was made.

@@ -127,7 +127,7 @@ fn say(text: &str) -> Result<(), Failed> {
     }
 }
 
-/// What is wrong with a secret on the command line.
+/// The reason why a secret on the command line is refused.
 const SECRET_IN_ARGUMENTS: &str = "everybody on this machine can read the arguments of a process: \
     give the secret in a file (add -file to the flag), or in the environment";
 

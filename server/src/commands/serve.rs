@@ -29,9 +29,9 @@ const FIRST_ORG: &str = "My team";
 const FIRST_EMAIL: &str = "owner@localhost";
 /// Files that are open besides connections: libraries, logs, what calls others.
 const OTHER_FILES: u64 = 500;
-/// What to do with a key that was printed, and that no profile holds.
+/// Advice for a key that was printed, and that no profile holds.
 const LOG_IN: &str = "run: switchy login";
-/// What to do where the key was neither printed nor saved.
+/// Advice where the key was neither printed nor saved.
 const MAKE_ANOTHER: &str =
     "make another one: switchy-server admin key create --org my-team --email owner@localhost";
 

@@ -13,7 +13,7 @@ pub const MAX_SECRET: u64 = 64 * 1024;
 pub struct SecretFile {
     /// Where it was.
     pub path: PathBuf,
-    /// What it says, without the end of its last line.
+    /// The file's text, without the end of its last line.
     pub secret: SecretString,
     /// Whether everybody on this machine can read the file.
     pub open_to_all: bool,

@@ -14,13 +14,13 @@ use serde_json::Value;
 /// Most violations that one answer lists: a hostile body must not be answered with one larger than
 /// itself.
 pub const MAX_ISSUES: usize = 100;
-/// What may be spent on explaining what is wrong with a body: a part of it that is read alone, or
+/// The budget for explaining what is wrong with a body: a part of it that is read alone, or
 /// completed, costs one, and as much more as its names and texts are longer than [`PART`].
 const MAX_PARTS: usize = 2_000;
-/// What a part costs one for, in bytes.
+/// The length that costs as much as a part, in bytes.
 const PART: usize = 256;
 
-/// What explaining `text` costs besides.
+/// The cost of explaining `text`, besides that of its part.
 fn cost(text: &str) -> usize {
     text.len() / PART
 }
@@ -108,7 +108,7 @@ impl Completion<'_> {
         }
     }
 
-    /// What no schema describes.
+    /// A copy of a value that no schema describes.
     fn copy(&mut self, value: &Value) -> Option<Value> {
         self.spend(parts_of(value))?;
         Some(value.clone())
@@ -120,7 +120,7 @@ impl Completion<'_> {
     }
 }
 
-/// What copying a value costs.
+/// The cost of copying a value.
 fn parts_of(value: &Value) -> usize {
     match value {
         Value::String(text) => 1 + cost(text),
@@ -182,7 +182,7 @@ struct Inspection<'a> {
     read: fn(&Value) -> Option<Refusal>,
     parts_left: usize,
     at: Vec<Step>,
-    /// What the names on the way here cost.
+    /// The cost of the names on the way here.
     at_cost: usize,
     issues: Vec<Issue>,
 }

@@ -28,13 +28,13 @@ const SLICE: usize = 64 * 1024;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What a request's body has taken; given back when this is dropped.
+/// The memory that a request's body has taken; given back when this is dropped.
 pub(super) struct Meter(Arc<Taken>);
 
 struct Taken {
     share: Mutex<Share>,
     failed: Mutex<Option<Failed>>,
-    /// What was not read.
+    /// The part that was not read.
     rest: Mutex<Option<Body>>,
 }
 
@@ -198,7 +198,7 @@ where
 /// An answer whose share is held until it is written.
 struct Sliced {
     body: Body,
-    /// What of it has not been given out.
+    /// The bytes that have not been given out.
     rest: Bytes,
     _share: Share,
 }

@@ -30,7 +30,7 @@ impl<S> Paced<S> {
         Paced { stream, patience, left: patience, waiting: None, alarm: None }
     }
 
-    /// What comes of an attempt to write.
+    /// Turns an attempt to write into its outcome: an error when the peer has used up its time.
     fn judge(
         &mut self,
         cx: &mut Context<'_>,

@@ -1,4 +1,4 @@
-//! Who is one peer, where peers are told apart by address.
+//! Peers as they are counted: by address, and of IPv6 by network.
 
 use std::net::{IpAddr, Ipv6Addr};
 

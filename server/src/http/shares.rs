@@ -7,7 +7,7 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What is counted by one request is rounded up to a whole number of these, in bytes.
+/// The unit of counting, in bytes: what one request holds is rounded up to a whole number of these.
 const UNIT: usize = 4 * 1024;
 
 /// An address has one in so many bytes of all.
@@ -16,7 +16,7 @@ const OF_ADDRESS: usize = 2;
 /// A key has one in so many bytes of all.
 const OF_KEY: usize = 8;
 
-/// Whose share is used up.
+/// The share that is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Short {
     /// Everybody's.
@@ -27,7 +27,7 @@ pub(super) enum Short {
     Key,
 }
 
-/// What there is for all together. Copies share it.
+/// The memory that there is for all together. Copies share it.
 #[derive(Clone)]
 pub(super) struct Shares(Arc<Pool>);
 
@@ -49,7 +49,7 @@ impl Shares {
         Shares(Arc::new(Pool { all: bytes, held: Mutex::default() }))
     }
 
-    /// What one request of the peer at `address` holds: nothing yet.
+    /// The share of one request of the peer at `address`, which holds nothing yet.
     pub(super) fn share(&self, address: IpAddr) -> Share {
         let address = peer::counted(address);
         Share { shares: self.clone(), address, key: None, bytes: 0, held: 0 }
@@ -61,7 +61,7 @@ impl Shares {
     }
 }
 
-/// What one request holds; given back when this is dropped.
+/// The memory that one request holds; given back when this is dropped.
 pub(super) struct Share {
     shares: Shares,
     address: IpAddr,

@@ -41,7 +41,7 @@ pub struct Claimed {
     pub key: String,
     /// SHA-256 of everything that makes the request what it is.
     pub digest: [u8; 32],
-    /// What those are told of a Space who are not in it any more.
+    /// The answer for those who are not in the Space any more.
     pub outside: Outside,
 }
 

@@ -211,7 +211,7 @@ pub enum RuntimeError {
         folder: PathBuf,
         /// The former account.
         from: &'static str,
-        /// What was in the way.
+        /// The obstacle.
         reason: String,
     },
 

@@ -49,7 +49,7 @@ pub(super) fn take_over(
     Ok(Some(name))
 }
 
-/// Who owns a folder; `None` for what is no folder or not there.
+/// The owner of a folder; `None` for what is no folder or not there.
 fn owner(folder: &Path) -> Option<nix::unistd::Uid> {
     use std::os::unix::fs::MetadataExt;
     let metadata = std::fs::symlink_metadata(folder).ok().filter(std::fs::Metadata::is_dir)?;

@@ -12,7 +12,7 @@ use diesel::QueryableByName;
 use diesel::sql_types::{Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 
-/// What a delegation opens. A key cannot open to another one what it cannot reach itself.
+/// The scopes that a delegation opens. A key cannot open to another one what it cannot reach itself.
 pub const OPENED: [Scope; 5] = [
     Scope::MemoryRead,
     Scope::MemoryWrite,

@@ -30,7 +30,7 @@ pub struct Stored {
     pub body: String,
     /// The `Location` header.
     pub location: Option<String>,
-    /// What it takes to be shown it again.
+    /// The rights that it takes to be shown it again.
     pub rights: Vec<Right>,
 }
 

@@ -67,7 +67,7 @@ pub struct Memory {
     pub source_url: Option<String>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
-    /// Whose key wrote it in its author's name; `None`: the author's own.
+    /// The user whose key wrote it in its author's name; `None`: the author's own.
     pub written_by_user_id: Option<UserId>,
 }
 

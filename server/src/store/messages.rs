@@ -69,7 +69,7 @@ pub struct Message {
     tool_call_count: Option<i32>,
     cost_usd: Option<f64>,
     pub created_at: DateTime<Utc>,
-    /// Whose key wrote it in its author's name; `None`: the author's own.
+    /// The user whose key wrote it in its author's name; `None`: the author's own.
     pub written_by_user_id: Option<UserId>,
 }
 

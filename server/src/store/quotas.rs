@@ -1,4 +1,4 @@
-//! What organizations may have and what they have, and whose notes wait for their vectors. The
+//! Quotas of organizations, how much of them is used, and whose notes wait for their vectors. The
 //! database counts and refuses, in triggers, whatever way something is written on.
 
 use super::ids::OrgId;

@@ -1,4 +1,4 @@
-//! What a kept answer takes to be shown once more (contract A5).
+//! The rights that it takes to be shown a kept answer once more (contract A5).
 //!
 //! An answer is kept for a day, and much may change in a day: whoever has left a Space, or is no
 //! longer ADMIN, is told of a repeated request what they would be told of a new one. So each answer
@@ -16,7 +16,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bool, Text};
 use diesel_async::RunQueryDsl;
 
-/// What an answer takes to be shown.
+/// A right that it takes to be shown an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Right {
     /// The key and its scope: the answer is about what is the caller's own, or everybody's.
@@ -37,7 +37,7 @@ pub enum Right {
     Message(SpaceId, MessageId, SpaceRole),
 }
 
-/// What those are told of a Space who are not in it.
+/// The answer for those who are not in the Space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outside {
     /// That they are not: 403.
@@ -151,7 +151,7 @@ async fn enter(
     if rank(role) >= rank(least) { Ok(role) } else { Err(too_low()) }
 }
 
-/// Who has made a session of the Space; 404 for who cannot see it.
+/// The creator of a session of the Space; 404 for those who cannot see it.
 async fn creator(tx: &mut Tx, space: &SpaceId, session: &SessionId) -> Result<String> {
     let caller = tx.caller().clone();
     sessions::table

@@ -22,7 +22,7 @@ use uuid::Uuid;
 /// Most bytes of one answer to [`list`]: what the sessions' own texts take, and [`ROW_BYTES`] for
 /// each. A page ends early where there would be more.
 pub const MAX_PAGE_BYTES: u32 = 4 * 1024 * 1024;
-/// What a session takes besides its texts: ids, times, usage, some participants.
+/// Bytes that a session takes besides its texts: ids, times, usage, some participants.
 pub const ROW_BYTES: u32 = 1_024;
 
 /// What a session without a title is called.

@@ -79,7 +79,7 @@ async fn lock(tx: &mut Tx, space: &SpaceId, user: &UserId) -> Result<Standing> {
         .await?)
 }
 
-/// Who is in a Space, in the order in which they joined. 404 and 403 for those outside; 404 when
+/// The members of a Space, in the order in which they joined. 404 and 403 for those outside; 404 when
 /// `before` is not in the Space.
 pub async fn list(
     tx: &mut Tx,

@@ -73,7 +73,7 @@ pub fn memory_uri(id: &MemoryId) -> String {
     format!("{MEMORY}{id}")
 }
 
-/// What there is to see: the Spaces, at most [`SPACES`], then the notes, newest first. What the key's scopes do not
+/// Everything that there is to see: the Spaces, at most [`SPACES`], then the notes, newest first. What the key's scopes do not
 /// allow is left out: clients ask for this list by themselves.
 pub async fn list(call: &Call<'_>, cursor: Option<&str>) -> Result<ListResourcesResult, Refusal> {
     let allowed = |scope| call.caller.scopes.allow(scope);

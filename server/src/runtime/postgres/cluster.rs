@@ -23,7 +23,7 @@ const VERSION_FILE: &str = "PG_VERSION";
 /// The file in which a running PostgreSQL notes its process id, on the first line.
 const PID_FILE: &str = "postmaster.pid";
 
-/// Who may connect, and as whom, within the cluster's folder.
+/// The files that say who may connect, and as whom, within the cluster's folder.
 pub(super) const HBA_FILE: &str = "pg_hba.conf";
 
 /// Which account may be which user, beside it.

@@ -62,7 +62,7 @@ pub struct Note {
     visibility: String,
     /// The Space that it belongs to, if any.
     space_id: Option<SpaceId>,
-    /// Who wrote it, or in whose name it was written.
+    /// The user who wrote it, or in whose name it was written.
     author_user_id: UserId,
     /// The member in whose name somebody else's key wrote it: its author. `null` when the author's
     /// own key did.
