@@ -88,7 +88,7 @@ pub struct Seat<'a> {
     pub org_role: OrgRole,
     pub space_role: &'static str,
     caller: Caller,
-    /// Whose the other things of the stage are.
+    /// The owner of the other things of the stage.
     pub host: String,
     keys: BTreeMap<String, Caller>,
     people: usize,

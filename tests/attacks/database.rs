@@ -180,7 +180,7 @@ fn network_sockets(pid: u32) -> Vec<String> {
     inodes.filter(in_table).map(str::to_owned).collect()
 }
 
-/// What an earlier start left, which ran PostgreSQL as `nobody` and trusted whoever came.
+/// The files that an earlier start left, which ran PostgreSQL as `nobody` and trusted whoever came.
 #[test]
 fn files_of_nobody_are_taken_over_and_nothing_else_is() {
     if !machine::is_root("give files to another account") {

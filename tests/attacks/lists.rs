@@ -6,7 +6,7 @@ use futures::TryStreamExt;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// What is made by SQL: too many for the API's limits.
+/// Rows that are made by SQL: too many for the API's limits.
 async fn filled(server: &Server, org: &Org, space: &str, sql: &str) {
     let owner = org.owner.user_id.as_str();
     let sql = sql.replace("{org}", org.id.as_str()).replace("{owner}", owner);

@@ -25,7 +25,7 @@ const FILES: &str = "?open,openat,?openat2,?creat,?mkdir,mkdirat,?mknod,mknodat,
 const DNS: &str = "htons(53)";
 /// Sockets of the machine that tell the names of accounts.
 const ACCOUNTS: [&str; 3] = ["/var/run/nscd/socket", "/run/nscd/socket", "/run/systemd/userdb/"];
-/// What is no file: devices, memory that processes share, and what the kernel makes up.
+/// Paths that are no files: devices, memory that processes share, and what the kernel makes up.
 const NO_FILES: [&str; 4] = ["/dev/null", "/dev/tty", "/dev/shm/PostgreSQL.", "/proc/"];
 
 /// A network namespace with nothing but a loopback, and one installation in it.

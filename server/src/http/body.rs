@@ -76,12 +76,12 @@ impl<T> Json<T> {
         }
     }
 
-    /// What is wrong with the body, if anything.
+    /// Takes out the reason why the body is refused, if there is one.
     pub fn take_error(&mut self) -> Result<()> {
         self.error(|_| true)
     }
 
-    /// What is wrong with the body in a way that another attempt may well repair.
+    /// The same for a reason that another attempt may well repair.
     pub fn take_fleeting_error(&mut self) -> Result<()> {
         self.error(|error| !error.is_deterministic())
     }
