@@ -200,6 +200,7 @@ async fn no_database_connection_waits_for_somebody_else() {
 async fn a_repeated_test_is_answered_as_the_first_and_calls_nobody() {
     let peer = Peer::start("mcp_server", &[]);
     let server = Server::with(options(&format!("127.0.0.1:{}", peer.port))).await;
+    without_background_checks(&server).await;
     let owner = server.org("acme").await.owner;
     let url = format!("http://127.0.0.1:{}", peer.port);
     let made = register(&owner, body("deploys", &format!("{url}/status/500"))).await;
@@ -229,6 +230,7 @@ async fn a_secret_under_another_key_is_named_and_nobody_is_called() {
     let listed = format!("127.0.0.1:{}", peer.port);
     let with_key = |key: &'static [u8]| Options { vault_key: Some(key), ..options(&listed) };
     let server = Server::with(with_key(b"one")).await;
+    without_background_checks(&server).await;
     let owner = server.org("acme").await.owner;
     let mut new = body("deploys", &format!("http://{listed}/bearer"));
     new["authType"] = "BEARER".into();

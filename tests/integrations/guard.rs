@@ -116,13 +116,7 @@ async fn an_address_that_is_allowed_no_longer_is_not_connected_to() {
     let (port, connections) = trap().await;
     let listed = format!("127.0.0.1:{port}");
     let server = Server::with(options(&listed)).await;
-    // the server that may connect looks at new ones by itself, sooner or later
-    let nobody_looks = "
-        CREATE FUNCTION nobody_looks() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN NEW.next_check_at := 'infinity'; RETURN NEW; END $$;
-        CREATE TRIGGER nobody_looks BEFORE INSERT ON mcp_servers
-            FOR EACH ROW EXECUTE FUNCTION nobody_looks()";
-    server.sql().await.batch_execute(nobody_looks).await.expect("made");
+    without_background_checks(&server).await;
     let owner = server.org("acme").await.owner;
     let plain = register(&owner, body("a", &format!("http://{listed}/mcp"))).await;
     let secure = register(&owner, body("b", &format!("https://{listed}/mcp"))).await;

@@ -79,6 +79,16 @@ async fn start() -> (Server, Org) {
     (server, org)
 }
 
+/// Lets no background check of this database's servers come due: for tests that count who connects.
+async fn without_background_checks(server: &Server) {
+    let never_due = "
+        CREATE FUNCTION never_due() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN NEW.next_check_at := 'infinity'; RETURN NEW; END $$;
+        CREATE TRIGGER never_due BEFORE INSERT ON mcp_servers
+            FOR EACH ROW EXECUTE FUNCTION never_due()";
+    server.sql().await.batch_execute(never_due).await.expect("a trigger");
+}
+
 /// What registers an integration without a secret.
 fn body(mention: &str, endpoint: &str) -> Value {
     json!({
