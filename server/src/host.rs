@@ -2,10 +2,6 @@
 
 use crate::clock::Clock;
 use crate::config::{CrossEncoderConfig, ModelConfig, ShortSecretKey, StorageConfig};
-use crate::runtime::{
-    DataDirLock, EmbeddedPostgres, Layout, Parts, PostgresExit, PostgresOptions, Progress,
-    RuntimeError, install, lock_data_dir, vault_key,
-};
 use crate::search::cross_encoder::{self, CrossEncoding, LocalCrossEncoder};
 use crate::search::embedder::{
     DEFAULT_QUEUE, Embedder, LoadOptions, LocalEmbedder, NoEmbedder, default_threads,
@@ -19,6 +15,10 @@ use slog::{Logger, warn};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use switchy_runtime::{
+    DataDirLock, EmbeddedPostgres, Layout, Parts, PostgresExit, PostgresOptions, Progress,
+    RuntimeError, install, lock_data_dir, vault_key,
+};
 
 /// Something that the server stands on is not there; the sentence says what to do.
 #[derive(Debug, thiserror::Error)]

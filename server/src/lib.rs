@@ -19,7 +19,6 @@ pub mod mail;
 pub mod mcp;
 pub mod profile;
 pub mod public_url;
-pub mod runtime;
 pub mod search;
 pub mod security_contact;
 pub mod server;

@@ -19,7 +19,7 @@ pub struct ProfileError {
 pub fn default_folder() -> Option<PathBuf> {
     match std::env::var_os("SWITCHY_CONFIG_DIR").filter(|dir| !dir.is_empty()) {
         Some(dir) => Some(dir.into()),
-        None => directories::ProjectDirs::from("", "", crate::runtime::APP_NAME)
+        None => directories::ProjectDirs::from("", "", switchy_runtime::APP_NAME)
             .map(|dirs| dirs.config_dir().to_owned()),
     }
 }

@@ -11,7 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use switchy_server::runtime::{EmbeddedPostgres, PostgresOptions, RuntimeError};
+use switchy_runtime::{EmbeddedPostgres, PostgresOptions, RuntimeError};
 
 /// The account of whatever has none.
 const NOBODY: &str = "nobody";

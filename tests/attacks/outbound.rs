@@ -102,7 +102,7 @@ impl Alone {
 
     /// What a trace shows that should not be: a line each.
     fn found(&self, trace: &Path) -> BTreeSet<String> {
-        let cache = switchy_server::runtime::Layout::resolve(
+        let cache = switchy_runtime::Layout::resolve(
             None,
             std::env::var_os("SWITCHY_CACHE_DIR").map(Into::into),
         );

@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
-use switchy_server::runtime::{EmbeddedPostgres, PostgresOptions};
+use switchy_runtime::{EmbeddedPostgres, PostgresOptions};
 
 /// Who is killed.
 #[derive(Clone, Copy, Debug, PartialEq)]

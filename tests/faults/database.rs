@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use secrecy::SecretString;
 use serde_json::json;
 use std::time::{Duration, Instant};
-use switchy_server::runtime::{EmbeddedPostgres, PostgresOptions};
+use switchy_runtime::{EmbeddedPostgres, PostgresOptions};
 use switchy_server::store::migrations;
 use tempfile::TempDir;
 

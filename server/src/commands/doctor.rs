@@ -5,11 +5,11 @@ use crate::clock::Clock;
 use crate::config::{CrossEncoderConfig, ModelConfig, StorageConfig};
 use crate::error::Error;
 use crate::host::{self, Access, Database, PoolConfig};
-use crate::runtime::Layout;
 use crate::store::quotas::{self, NEARLY, Use, Waiting};
 use crate::store::{Store, StoreConfig, migrations, requirements};
 use clap::Args;
 use serde::Serialize;
+use switchy_runtime::Layout;
 
 /// `switchy-server doctor`
 #[derive(Args)]

@@ -10,12 +10,12 @@ mod setup;
 
 use crate::config::{Config, LogConfig, StorageConfig};
 use crate::host::HostError;
-use crate::runtime::TerminalProgress;
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
+use switchy_runtime::TerminalProgress;
 
 /// The Switchy workspace server.
 #[derive(Parser)]

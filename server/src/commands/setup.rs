@@ -2,8 +2,8 @@
 
 use super::{Failed, progress, say};
 use crate::config::{ModelConfig, StorageConfig};
-use crate::runtime::{Layout, Parts, install};
 use clap::Args;
+use switchy_runtime::{Layout, Parts, install};
 
 /// `switchy-server setup`
 #[derive(Args)]

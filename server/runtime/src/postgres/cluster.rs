@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use super::USER;
-use crate::runtime::account::{Account, own_name};
-use crate::runtime::child::BoundChild;
-use crate::runtime::error::{IoContext, RuntimeError};
+use crate::account::{Account, own_name};
+use crate::child::BoundChild;
+use crate::error::{IoContext, RuntimeError};
 
 /// The folder's name.
 const FOLDER: &str = "postgres";

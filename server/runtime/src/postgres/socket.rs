@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 use sha2::{Digest, Sha256};
 
-use crate::runtime::account::Account;
-use crate::runtime::error::RuntimeError;
-use crate::runtime::requirements::hex;
+use crate::account::Account;
+use crate::error::RuntimeError;
+use crate::requirements::hex;
 
 /// The port, which is only a part of the socket's name: there is no TCP listener.
 pub(super) const PORT: u16 = 5432;

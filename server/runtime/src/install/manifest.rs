@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use crate::runtime::error::{IoContext, RuntimeError};
-use crate::runtime::unpack::share_file;
+use crate::error::{IoContext, RuntimeError};
+use crate::unpack::share_file;
 
 /// The manifest's file name.
 const MANIFEST: &str = "MANIFEST";
