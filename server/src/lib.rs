@@ -7,12 +7,10 @@ pub mod billing;
 pub mod clock;
 pub mod commands;
 pub mod config;
-pub mod error;
 pub mod eval;
 pub mod events;
 pub mod host;
 pub mod http;
-mod issue;
 pub mod limits;
 pub mod logging;
 pub mod mail;
@@ -24,3 +22,5 @@ pub mod security_contact;
 pub mod server;
 pub mod store;
 pub mod trips;
+
+pub use switchy_types::error;

@@ -1,8 +1,8 @@
 //! The one who calls.
 
-use super::{OrgRole, Scope, Scopes};
 use crate::error::{Error, Result};
-use crate::store::ids::{KeyId, OrgId, UserId};
+use crate::ids::{KeyId, OrgId, UserId};
+use crate::{OrgRole, Scope, Scopes};
 
 /// Whether a call may touch PRIVATE notes at all; whose they are is another question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

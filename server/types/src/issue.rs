@@ -41,7 +41,7 @@ impl From<usize> for Step {
 }
 
 /// A path as a message names it: `tags[3]`.
-pub(crate) fn display_path(path: &[Step]) -> String {
+pub fn display_path(path: &[Step]) -> String {
     let mut out = String::new();
     for step in path {
         match step {

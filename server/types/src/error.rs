@@ -229,7 +229,7 @@ const MAX_NAME: usize = 63;
 
 /// `text` without what stands in it between quotes or backticks: parsers, PostgreSQL and panics
 /// quote what they were given. Names of the database's own stay; they have underscores.
-pub(crate) fn without_quotes(text: &str) -> String {
+pub fn without_quotes(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(['"', '`']) {
