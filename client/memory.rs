@@ -177,7 +177,7 @@ impl Request<MemoryList> {
         self
     }
 
-    /// At most so many notes, 1 to 100; 50 unless set.
+    /// Maximum number of notes to return, 1 to 100; 20 if not set.
     pub fn limit(mut self, limit: u32) -> Self {
         self.operation.limit = Some(limit);
         self
