@@ -1,7 +1,8 @@
-//! The API: one file a resource, its types and its handlers. Knows no SQL.
+//! The REST API: one file per resource, with its types and its handlers. It contains no SQL.
 //!
-//! Every handler has three steps: [`Call::begin`] says who calls and counts the request, one store
-//! function does the work in the call's transaction, and the answer goes into the envelope.
+//! Every handler has three steps. A [`Call`] authenticates the caller and counts the request, before
+//! the body is read. One store function does the work, in a transaction of the caller. The answer
+//! goes into the envelope.
 
 mod billing;
 mod call;
