@@ -31,7 +31,6 @@ pub(crate) const SCOPES: &[(&str, Option<Scope>)] = &[
     ("space_mcp_bind", Some(Scope::McpServersWrite)),
     ("space_mcp_list", Some(Scope::McpServersRead)),
     ("space_mcp_unbind", Some(Scope::McpServersWrite)),
-    ("me", None),
     ("member_list", Some(Scope::OrgRead)),
     ("member_remove", Some(Scope::OrgWrite)),
     ("member_update", Some(Scope::OrgWrite)),
