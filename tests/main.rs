@@ -34,6 +34,7 @@ mod reads;
 mod reembed;
 mod round_trips;
 mod saved_sessions;
+mod schema;
 mod search;
 mod search_at_scale;
 mod search_filters;
