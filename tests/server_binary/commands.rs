@@ -2,7 +2,7 @@
 
 use super::stop;
 use crate::fixture::binary::{Ended, Home, Serving};
-use crate::fixture::cluster::cluster;
+use crate::fixture::cluster::{cluster, connect_to};
 use crate::fixture::cross_encoders::{Output, counting_folder};
 use nix::sys::signal::Signal;
 use secrecy::ExposeSecret;
@@ -30,6 +30,30 @@ async fn migrate_runs_what_is_missing_and_then_nothing() {
     assert!(first.starts_with("Ran 2"), "{first}");
     assert_eq!(migrate(), "The schema is up to date.\n");
     assert!(!home.data_dir().exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_another_build_migrated_is_refused() {
+    let home = Home::new();
+    let database = cluster().database().await;
+    connect_to(&database)
+        .await
+        .execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('20991231000001')", &[])
+        .await
+        .expect("a migration of another build");
+    let url = database.expose_secret();
+    for command in ["migrate", "serve"] {
+        let ended = Ended::of(home.server([command]).env("DATABASE_URL", url));
+        let sentence = ended.sentence();
+        assert!(sentence.contains("another build of Switchy"), "{sentence}");
+        assert!(sentence.contains("20991231000001"), "{sentence}");
+    }
+    let mut doctor = home.server(["doctor", "--output=json", "--lexical-only"]);
+    let doctor = Ended::of(doctor.env("DATABASE_URL", url));
+    assert_eq!(doctor.sentence(), "1 part is not well");
+    let report = serde_json::from_str(&doctor.stdout).expect("JSON");
+    assert!(findings(&report).contains(&("schema", false)), "{report}");
+    assert!(doctor.stdout.contains("another build of Switchy"), "{}", doctor.stdout);
 }
 
 #[test]

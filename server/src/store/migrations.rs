@@ -1,7 +1,7 @@
 //! The schema, embedded in the binary.
 
 use super::connection::{ConnectError, open};
-use diesel::migration::Migration;
+use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
 use diesel_async::{AsyncMigrationHarness, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
@@ -18,6 +18,13 @@ pub enum MigrateError {
     /// No connection.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// The database has migrations that this build does not know.
+    #[error(
+        "this database has the schema of another build of Switchy, whose migrations this one does \
+         not know ({0}): run that build, or restore a backup that was made before it; see \
+         \"Upgrades, and the way back\" in docs/deployment.md"
+    )]
+    Foreign(String),
     /// A migration failed; it left nothing behind.
     #[error("a migration failed: {0}")]
     Failed(String),
@@ -50,6 +57,24 @@ pub enum State {
     Pending(Vec<String>),
 }
 
+/// Refuses a database that a newer build, or one of another line, has migrated: what this build
+/// would do to it is anybody's guess.
+fn refuse_foreign(harness: &mut impl MigrationHarness<Pg>) -> Result<(), MigrateError> {
+    let failed = |e: Box<dyn std::error::Error + Send + Sync>| explain(&e);
+    let ours = MigrationSource::<Pg>::migrations(&MIGRATIONS).map_err(failed)?;
+    let foreign: Vec<_> = harness
+        .applied_migrations()
+        .map_err(failed)?
+        .into_iter()
+        .filter(|applied| ours.iter().all(|known| known.name().version() != *applied))
+        .map(|version| version.to_string())
+        .collect();
+    match foreign.join(", ") {
+        none if none.is_empty() => Ok(()),
+        some => Err(MigrateError::Foreign(some)),
+    }
+}
+
 /// Runs what has not run yet; returns the names. Several servers may call it at once: one
 /// migrates, the others wait for it.
 pub async fn run(url: &SecretString) -> Result<Vec<String>, MigrateError> {
@@ -61,6 +86,7 @@ pub async fn run(url: &SecretString) -> Result<Vec<String>, MigrateError> {
         .map_err(|e| explain(&e))?;
     let names = tokio::task::block_in_place(|| {
         let mut harness = AsyncMigrationHarness::new(connection);
+        refuse_foreign(&mut harness)?;
         harness
             .run_pending_migrations(MIGRATIONS)
             .map(|versions| versions.iter().map(ToString::to_string).collect::<Vec<_>>())
@@ -74,6 +100,7 @@ pub async fn state(url: &SecretString) -> Result<State, MigrateError> {
     let connection = open(url.expose_secret()).await?;
     let pending = tokio::task::block_in_place(|| {
         let mut harness = AsyncMigrationHarness::new(connection);
+        refuse_foreign(&mut harness)?;
         harness.pending_migrations(MIGRATIONS).map_err(|e| MigrateError::Failed(e.to_string()))
     })?;
     let names = pending.iter().map(|m| Migration::<Pg>::name(&**m).to_string()).collect::<Vec<_>>();
