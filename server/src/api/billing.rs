@@ -1,13 +1,15 @@
 //! Plan and credits (contract B6).
 
-use super::{Call, Ctx};
+use super::{Call, Ctx, Kept};
 use crate::auth::{OrgRole, Scope};
 use crate::billing::checkout::{Ways, reference_of, way_to};
 use crate::billing::plans::{Interval, MAX_TOPUP, MIN_TOPUP, Plan};
 use crate::error::{Error, Result};
-use crate::http::reply::Recorded;
-use crate::http::{Answer, Check, IdempotencyKey, Issues, Ok200, Raw, Reply, Timestamp, Unread};
-use crate::limits::{Paused, Write, count_failure};
+use crate::http::{
+    Answer, Check, IdempotencyKey, Issues, Json, Ok200, Raw, Reply, Timestamp, Unread,
+};
+use crate::limits::count_failure;
+use crate::store::Tx;
 use crate::store::billing::{self as store, Buyer, View};
 use crate::store::ids::OrgId;
 use crate::store::rights::Right;
@@ -263,16 +265,19 @@ impl Call<'_> {
         Ways { success: success.unwrap_or_else(here), cancel: cancel.unwrap_or_else(here) }
     }
 
-    /// Answers with the page that Stripe has made, unless the same request was answered meanwhile.
-    async fn go_on_at(&self, url: String, paused: Paused) -> Answer<Ok200<PaymentPageData>> {
-        match paused.resume(&self.app().store).await? {
-            Write::Replay(reply) => Ok(reply),
-            Write::First(first) => {
-                let data = PaymentPageData { url };
-                let recorded = Recorded::envelope::<Ok200<PaymentPageData>>(data, None);
-                first.finish(recorded.map(|page| page.kept_for(Right::Owner))).await
-            }
-        }
+    /// Answers with a page of Stripe's: `prepare` reads what is needed for it, and `open` makes it.
+    async fn pay<B, Q>(
+        &self,
+        key: IdempotencyKey,
+        body: Json<B>,
+        prepare: impl AsyncFnOnce(&mut Tx, B) -> Result<Q>,
+        open: impl AsyncFnOnce(Q, &str) -> Result<String>,
+    ) -> Answer<Ok200<PaymentPageData>> {
+        let ask = async |asked: Q, digest| open(asked, &reference_of(digest)).await;
+        self.create_around(key, body, prepare, ask, async |_, url: String| {
+            Kept::new(&PaymentPageData { url }, Right::Owner)
+        })
+        .await
     }
 }
 
@@ -281,18 +286,13 @@ impl Call<'_> {
 /// The organization's plan, and what it has to spend. Every member may.
 #[endpoint { method = GET, path = "/api/billing/credits", tags = ["Billing"], operation_id = "credit_balance" }]
 pub(super) async fn credit_balance(ctx: Ctx) -> Answer<Ok200<CreditBalanceData>> {
-    let call = Call::reading(&ctx, Scope::BillingRead).await?;
-    let view = async || {
-        let mut tx = call.begin().await?;
-        let outcome = store::view(&mut tx).await;
-        call.end(tx, outcome).await
-    };
-    let view = match view().await? {
+    let mut call = Call::reading(&ctx, Scope::BillingRead);
+    let view = match call.read(store::view).await? {
         Some(current) if !current.is_due => current,
         _ => {
             let app = call.app();
-            app.billing.settle(&app.store, &call.caller().org_id).await?;
-            view().await?.ok_or_else(|| Error::not_found("organization"))?
+            app.billing.settle(&app.store, &call.call().await?.caller().org_id).await?;
+            call.read(store::view).await?.ok_or_else(|| Error::not_found("organization"))?
         }
     };
     Reply::ok(CreditBalanceData { balance: view.into() })
@@ -308,40 +308,26 @@ pub(super) async fn billing_checkout(
     key: IdempotencyKey,
     body: Unread<CheckoutCreate>,
 ) -> Answer<Ok200<PaymentPageData>> {
-    let call = Call::writing(&ctx, Scope::BillingWrite).await?;
-    let mut body = call.body(body).await?;
-    let mut first = match call.post(key, &mut body).await? {
-        Write::Replay(reply) => return Ok(reply),
-        Write::First(first) => first,
-    };
-    let asked = async {
-        let body = body.into_inner()?;
+    let mut call = Call::writing(&ctx, Scope::BillingWrite).await?;
+    let body = call.body(body).await?;
+    let app = call.app();
+    let prepare = async |tx: &mut Tx, body: CheckoutCreate| {
         call.may_pay()?;
         let (plan, interval) = (body.plan.into(), body.interval.unwrap_or_default().into());
-        let view = store::view(&mut first.tx).await?;
+        let view = store::view(tx).await?;
         let way = way_to(view.as_ref(), plan, interval)?;
-        let members = store::count_members(&mut first.tx).await?;
-        let slug = store::slug(&mut first.tx).await?;
-        Ok((plan, interval, way, members, slug, call.ways(body.success_url, body.cancel_url)))
-    }
-    .await;
-    let (plan, interval, way, members, slug, ways) = match asked {
-        Ok(asked) => asked,
-        Err(error) => return first.finish(Err(error)).await,
+        let members = store::count_members(tx).await?;
+        let slug = store::slug(tx).await?;
+        let ways = call.ways(body.success_url, body.cancel_url);
+        Ok(((plan, interval, members), slug, (way, ways)))
     };
-    let paused = first.pause().await?;
-    let app = call.app();
-    let url = app
-        .billing
-        .check_out_plan(
-            &app.store,
-            (&call.buyer(), &slug),
-            (plan, interval, members),
-            (&way, &ways),
-            &reference_of(paused.digest()),
-        )
-        .await?;
-    call.go_on_at(url, paused).await
+    call.pay(key, body, prepare, async |(wanted, slug, (way, ways)), reference| {
+        let buyer = call.buyer();
+        app.billing
+            .check_out_plan(&app.store, (&buyer, &slug), wanted, (&way, &ways), reference)
+            .await
+    })
+    .await
 }
 
 /// Open the billing portal
@@ -354,31 +340,22 @@ pub(super) async fn billing_portal(
     key: IdempotencyKey,
     body: Unread<PortalCreate>,
 ) -> Answer<Ok200<PaymentPageData>> {
-    let call = Call::writing(&ctx, Scope::BillingWrite).await?;
-    let mut body = call.body(body).await?;
-    let mut first = match call.post(key, &mut body).await? {
-        Write::Replay(reply) => return Ok(reply),
-        Write::First(first) => first,
-    };
-    let asked = async {
-        let body = body.into_inner()?;
+    let mut call = Call::writing(&ctx, Scope::BillingWrite).await?;
+    let body = call.body(body).await?;
+    let app = call.app();
+    let prepare = async |tx: &mut Tx, body: PortalCreate| {
         call.may_pay()?;
-        let view = store::view(&mut first.tx).await?;
+        let view = store::view(tx).await?;
         let customer = view.and_then(|view| view.at_stripe.customer_id).ok_or_else(|| {
             Error::conflict("nothing was bought yet: the portal opens after the first checkout")
         })?;
-        let return_url = body.return_url.unwrap_or_else(|| call.app().public_url.at("/"));
+        let return_url = body.return_url.unwrap_or_else(|| app.public_url.at("/"));
         Ok((customer, return_url))
-    }
-    .await;
-    let (customer, return_url) = match asked {
-        Ok(asked) => asked,
-        Err(error) => return first.finish(Err(error)).await,
     };
-    let paused = first.pause().await?;
-    let reference = reference_of(paused.digest());
-    let url = call.app().billing.open_portal(&customer, &return_url, &reference).await?;
-    call.go_on_at(url, paused).await
+    call.pay(key, body, prepare, async |(customer, return_url), reference| {
+        app.billing.open_portal(&customer, &return_url, reference).await
+    })
+    .await
 }
 
 /// Buy credits
@@ -391,32 +368,20 @@ pub(super) async fn billing_topup(
     key: IdempotencyKey,
     body: Unread<TopUpCreate>,
 ) -> Answer<Ok200<PaymentPageData>> {
-    let call = Call::writing(&ctx, Scope::BillingWrite).await?;
-    let mut body = call.body(body).await?;
-    let mut first = match call.post(key, &mut body).await? {
-        Write::Replay(reply) => return Ok(reply),
-        Write::First(first) => first,
-    };
-    let asked = async {
-        let body = body.into_inner()?;
+    let mut call = Call::writing(&ctx, Scope::BillingWrite).await?;
+    let body = call.body(body).await?;
+    let app = call.app();
+    let prepare = async |tx: &mut Tx, body: TopUpCreate| {
         call.may_pay()?;
         let credits = body.pack.map(CreditPack::credits).or(body.credits).unwrap_or_default();
-        let slug = store::slug(&mut first.tx).await?;
+        let slug = store::slug(tx).await?;
         Ok((credits, slug, call.ways(body.success_url, body.cancel_url)))
-    }
-    .await;
-    let (credits, slug, ways) = match asked {
-        Ok(asked) => asked,
-        Err(error) => return first.finish(Err(error)).await,
     };
-    let paused = first.pause().await?;
-    let reference = reference_of(paused.digest());
-    let app = call.app();
-    let url = app
-        .billing
-        .check_out_credits(&app.store, (&call.buyer(), &slug), credits, &ways, &reference)
-        .await?;
-    call.go_on_at(url, paused).await
+    call.pay(key, body, prepare, async |(credits, slug, ways), reference| {
+        let buyer = call.buyer();
+        app.billing.check_out_credits(&app.store, (&buyer, &slug), credits, &ways, reference).await
+    })
+    .await
 }
 
 /// An event of Stripe's, as its documentation describes it.

@@ -1,121 +1,45 @@
 //! What every operation does before and after its own work.
+//!
+//! Three verbs run it in a transaction of the caller: [`Reading::read`], [`Call::write`], and
+//! [`Call::create`] for a POST with an `Idempotency-Key`. What must happen before the transaction
+//! stands before the verb in a handler, and what must happen after it behind the verb.
 
-use super::App;
+use super::{App, Reading};
 use crate::auth::{Caller, Scope};
 use crate::error::{Error, Result};
-use crate::http::reply::Documented;
+use crate::http::reply::{Documented, Recorded, Rendered, Reply};
 use crate::http::{Check, Dialect, IdempotencyKey, Json, Unread, check_client_version, scope};
-use crate::limits::{self, Applicant, Bucket, Seat, Write};
+use crate::limits::{self, Answer, Answered, Applicant, Bucket, Claimed, Once, Seat};
 use crate::store::Tx;
 use crate::store::ids::OrgId;
+use crate::store::rights::{Outside, Right};
 use dropshot::{RequestContext, RequestInfo};
-use futures::future::BoxFuture;
+use http::StatusCode;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::marker::PhantomData;
 
 /// A request, as handlers get it.
 pub type Ctx = RequestContext<App>;
 
 /// The sender of a request, before the database was asked who that is.
-fn applicant(app: &App, request: &RequestInfo, bucket: Bucket) -> Applicant {
+pub(super) fn applicant(app: &App, request: &RequestInfo, bucket: Bucket) -> Applicant {
     let peer = request.remote_addr().ip();
     let quota = bucket.quota(&app.limits);
     Applicant::new(&app.key_secret, app.limits.failures, request.headers(), peer, quota)
 }
 
 /// Whether a caller may go on, as far as the request's head says.
-fn check(app: &App, request: &RequestInfo, caller: &Caller, scope: Option<Scope>) -> Result<()> {
+pub(super) fn check(
+    app: &App,
+    request: &RequestInfo,
+    caller: &Caller,
+    scope: Option<Scope>,
+) -> Result<()> {
     if scope::dialect() == Dialect::SaveSession {
         check_client_version(request.headers(), app.min_client_version.as_ref())?;
     }
     scope.map_or(Ok(()), |scope| caller.require(scope))
-}
-
-fn held(seat: Seat) -> Mutex<Option<Seat>> {
-    Mutex::new(Some(seat))
-}
-
-/// What is read in a transaction.
-pub type Work<A, T> = for<'t> fn(&'t mut Tx, &'t A) -> BoxFuture<'t, Result<T>>;
-
-/// A read that is answered in one round trip to the database where that is possible.
-///
-/// Who calls is only known when the database has said so. But whose the key was when it was used
-/// last is known, so the first statement is sent for that one, together with the question; what it
-/// yields is thrown away if the answer is another.
-pub struct Reading<'a> {
-    app: &'a App,
-    request: &'a RequestInfo,
-    scope: Option<Scope>,
-}
-
-impl<'a> Reading<'a> {
-    /// Nothing is asked or counted yet. `None`: any key will do.
-    pub fn new(ctx: &'a Ctx, scope: impl Into<Option<Scope>>) -> Self {
-        Reading { app: ctx.context(), request: &ctx.request, scope: scope.into() }
-    }
-
-    /// What the request says, if that is valid. If not, the caller is asked for first: a stranger
-    /// does not learn what is.
-    pub async fn valid<T>(&self, parsed: Result<T>) -> Result<T> {
-        match parsed {
-            Ok(value) => Ok(value),
-            Err(error) => {
-                self.call().await?;
-                Err(error)
-            }
-        }
-    }
-
-    /// Who calls, and what `work` has read for him of what was asked. It may run twice.
-    pub async fn run<A, T>(self, asked: A, work: Work<A, T>) -> Result<(Call<'a>, T)> {
-        let Reading { app, request, scope } = self;
-        let applicant = applicant(app, request, Bucket::Read);
-        let Some(digest) = applicant.attempt().digest else {
-            return Err(self.call().await.err().unwrap_or_else(|| Error::internal("no key")));
-        };
-        let believed = app.known_keys.get(&digest);
-        let believed = believed.filter(|caller| check(app, request, caller, scope).is_ok());
-        // who would have to wait for a seat is asked for, and counted, before that
-        let seated = believed.and_then(|caller| Some((app.seats.take_now(&caller)?, caller)));
-        let call = match seated {
-            None => self.call().await?,
-            Some((seat, believed)) => {
-                let mut tx = app.store.begin_believing(&believed, applicant.attempt()).await?;
-                let outcome = work(&mut tx, &asked).await;
-                let found = tx.take_found();
-                tx.let_go();
-                match found {
-                    // something went wrong before there was an answer
-                    None => {
-                        drop(seat);
-                        self.call().await?
-                    }
-                    Some(found) => {
-                        let judged = applicant.judge(&found);
-                        let caller = judged.inspect_err(|_| app.known_keys.forget(&digest))?;
-                        check(app, request, &caller, scope)?;
-                        let right = caller == believed;
-                        let call = Call { app, request, caller, reads: true, seat: held(seat) };
-                        if right {
-                            return Ok((call, outcome?));
-                        }
-                        call
-                    }
-                }
-            }
-        };
-        app.known_keys.remember(digest, call.caller());
-        let mut tx = call.begin().await?;
-        let outcome = work(&mut tx, &asked).await;
-        let value = call.end(tx, outcome).await?;
-        Ok((call, value))
-    }
-
-    async fn call(&self) -> Result<Call<'a>> {
-        Call::admit(self.app, self.request, Bucket::Read, self.scope).await
-    }
 }
 
 /// An operation under way: authenticated, counted, allowed by its scope.
@@ -123,25 +47,22 @@ pub struct Call<'a> {
     app: &'a App,
     request: &'a RequestInfo,
     caller: Caller,
-    /// It changes nothing.
-    reads: bool,
     /// Kept until the request has ended, whichever way; none while its body is read.
-    seat: Mutex<Option<Seat>>,
+    seat: Option<Seat>,
 }
 
 impl<'a> Call<'a> {
-    /// For an operation that changes nothing; where it is asked for often, [`Reading`] does it in one
-    /// round trip less. `None`: any key will do.
-    pub async fn reading(ctx: &'a Ctx, scope: impl Into<Option<Scope>>) -> Result<Self> {
-        Self::admit(ctx.context(), &ctx.request, Bucket::Read, scope.into()).await
+    /// An operation that changes nothing; nothing is asked or counted yet. `None`: any key will do.
+    pub fn reading(ctx: &'a Ctx, scope: impl Into<Option<Scope>>) -> Reading<'a> {
+        Reading::new(ctx.context(), &ctx.request, scope.into())
     }
 
-    /// For an operation that changes something.
+    /// An operation that changes something.
     pub async fn writing(ctx: &'a Ctx, scope: Scope) -> Result<Self> {
         Self::admit(ctx.context(), &ctx.request, Bucket::Write, Some(scope)).await
     }
 
-    async fn admit(
+    pub(super) async fn admit(
         app: &'a App,
         request: &'a RequestInfo,
         bucket: Bucket,
@@ -150,15 +71,24 @@ impl<'a> Call<'a> {
         let caller = applicant(app, request, bucket).admit(&app.store).await?;
         check(app, request, &caller, scope)?;
         let seat = app.seats.take(&caller).await?;
-        Ok(Call { app, request, caller, reads: bucket == Bucket::Read, seat: held(seat) })
+        Ok(Call::seated(app, request, caller, seat))
     }
 
-    /// What handlers work with.
+    pub(super) fn seated(
+        app: &'a App,
+        request: &'a RequestInfo,
+        caller: Caller,
+        seat: Seat,
+    ) -> Self {
+        Call { app, request, caller, seat: Some(seat) }
+    }
+
+    /// The state that all handlers share.
     pub fn app(&self) -> &'a App {
         self.app
     }
 
-    /// Who calls.
+    /// The caller.
     pub fn caller(&self) -> &Caller {
         &self.caller
     }
@@ -172,63 +102,87 @@ impl<'a> Call<'a> {
     /// Reads the body: not before its sender is known and the request is counted, so that a
     /// stranger's body costs nothing. Whoever sends it slowly has no seat meanwhile, or a few such
     /// bodies would keep all of an organization's.
-    pub async fn body<B>(&self, body: Unread<B>) -> Result<Json<B>>
+    pub async fn body<B>(&mut self, body: Unread<B>) -> Result<Json<B>>
     where
         B: DeserializeOwned + JsonSchema + Check + Send + 'static,
     {
-        let given_back = self.seat().take();
-        drop(given_back);
+        self.seat = None;
         let body = body.read().await;
-        let seat = self.app.seats.take(&self.caller).await?;
-        *self.seat() = Some(seat);
+        self.seat = Some(self.app.seats.take(&self.caller).await?);
         Ok(body)
     }
 
-    fn seat(&self) -> MutexGuard<'_, Option<Seat>> {
-        self.seat.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A transaction of the caller.
-    pub async fn begin(&self) -> Result<Tx> {
+    pub(super) async fn begin(&self) -> Result<Tx> {
         self.app.store.begin(&self.caller).await
     }
 
-    /// Ends the transaction: what failed is undone. What has only been read is answered without
-    /// waiting for that.
-    pub async fn end<T>(&self, tx: Tx, outcome: Result<T>) -> Result<T> {
-        if self.reads {
-            tx.let_go();
-            return outcome;
-        }
-        match outcome {
-            Ok(value) => {
-                tx.commit().await?;
-                Ok(value)
-            }
-            Err(error) => {
-                tx.rollback().await?;
-                Err(error)
-            }
-        }
+    /// Runs `work` in a transaction, which is undone if it fails.
+    pub async fn write<T>(&self, work: impl AsyncFnOnce(&mut Tx) -> Result<T>) -> Result<T> {
+        let mut tx = self.begin().await?;
+        let outcome = work(&mut tx).await;
+        tx.end(outcome).await
     }
 
-    /// Begins a POST that honours `Idempotency-Key`.
-    pub async fn post<B, D: Documented>(
+    /// Runs `work` as [`Call::write`] does, once for each `Idempotency-Key`: the key is claimed and
+    /// the answer kept in the same transaction, and a repetition is shown what was kept. `work` gets
+    /// an acceptable body; what is wrong with one is an answer like others.
+    pub async fn create<B, D, E>(
         &self,
         key: IdempotencyKey,
-        body: &mut Json<B>,
-    ) -> Result<Write<D>> {
-        limits::begin(&self.app.store, &self.caller, self.request, key, body).await
+        body: Json<B>,
+        work: impl AsyncFnOnce(&mut Tx, B) -> Result<Kept<D>>,
+    ) -> Result<Reply<D>, E>
+    where
+        D: Documented,
+        E: From<Error>,
+    {
+        let (once, body) = self.once(key, body)?;
+        let answered = once.run(async |tx| work(tx, body?).await.map(limits::Kept::from)).await?;
+        Ok(reply(answered)?)
     }
 
-    /// The same for a POST without a body, kept under `path`.
-    pub async fn post_bodiless<D: Documented>(
+    /// The same where another server must be asked on the way, without a transaction: `prepare`
+    /// reads what to ask for, and `ask` is also given what identifies the request (nothing without
+    /// an `Idempotency-Key`).
+    pub async fn create_around<B, Q, A, D, E>(
         &self,
         key: IdempotencyKey,
-        path: &str,
-    ) -> Result<Write<D>> {
-        let method = self.request.method();
-        limits::begin_bodiless(&self.app.store, &self.caller, method, path, key).await
+        body: Json<B>,
+        prepare: impl AsyncFnOnce(&mut Tx, B) -> Result<Q>,
+        ask: impl AsyncFnOnce(Q, Option<[u8; 32]>) -> Result<A>,
+        work: impl AsyncFnOnce(&mut Tx, A) -> Result<Kept<D>>,
+    ) -> Result<Reply<D>, E>
+    where
+        D: Documented,
+        E: From<Error>,
+    {
+        let (once, body) = self.once(key, body)?;
+        let prepare = async |tx: &mut Tx| prepare(tx, body?).await;
+        let work = async |tx: &mut Tx, answer| work(tx, answer).await.map(limits::Kept::from);
+        Ok(reply(once.run_around(prepare, ask, work).await?)?)
+    }
+
+    /// The request as one that is carried out once, and its body.
+    fn once<B>(&self, key: IdempotencyKey, body: Json<B>) -> Result<(Once<'_>, Result<B>)> {
+        let digest = body.digest();
+        let IdempotencyKey { key, kept_under } = key;
+        let key = key?;
+        let body = match body.into_inner() {
+            // nothing is recorded without a key, nor what another attempt may repair: such a body
+            // need not even reach the database
+            Err(error) if key.is_none() || !error.is_deterministic() => return Err(error),
+            body => body,
+        };
+        let claimed = key.map(|key| Claimed {
+            method: self.request.method().to_string(),
+            path: kept_under.unwrap_or_else(|| self.request.uri().path().to_owned()),
+            key,
+            digest,
+            outside: Outside::Forbidden,
+        });
+        let refusal = |error: &Error| Recorded::failure(error).map(Answer::from);
+        Ok((Once { store: &self.app.store, caller: &self.caller, claimed, refusal }, body))
     }
 
     /// Checks the organization that a path names: 404 for what is no id, 403 for any but the key's
@@ -240,4 +194,69 @@ impl<'a> Call<'a> {
         }
         Err(Error::forbidden("this key is for another organization"))
     }
+}
+
+/// An answer of [`Call::create`], and the rights that it takes to be shown it again.
+pub struct Kept<D> {
+    shown: Recorded,
+    kept: Recorded,
+    rights: Vec<Right>,
+    documented: PhantomData<fn() -> D>,
+}
+
+impl<D: Rendered> Kept<D> {
+    /// Shown again to those who still have the right.
+    pub fn new(data: &D::Data, right: Right) -> Result<Self> {
+        Self::for_all(data, vec![right])
+    }
+
+    /// Shown again to those who still have all of the rights.
+    pub fn for_all(data: &D::Data, rights: Vec<Right>) -> Result<Self> {
+        let shown = D::recorded(data)?;
+        Ok(Kept { kept: shown.clone(), shown, rights, documented: PhantomData })
+    }
+
+    /// With a secret, which is shown once and stored nowhere: `kept` is the same without it.
+    pub fn with_secret(shown: &D::Data, kept: &D::Data, right: Right) -> Result<Self> {
+        let (shown, kept) = (D::recorded(shown)?, D::recorded(kept)?);
+        Ok(Kept { shown, kept, rights: vec![right], documented: PhantomData })
+    }
+
+    /// The same for a resource that was created there.
+    pub fn at(mut self, location: String) -> Self {
+        self.kept.location = Some(location.clone());
+        self.shown.location = Some(location);
+        self
+    }
+}
+
+impl<D> From<Kept<D>> for limits::Kept {
+    fn from(Kept { shown, kept, rights, .. }: Kept<D>) -> Self {
+        limits::Kept { shown: shown.into(), kept: kept.into(), rights }
+    }
+}
+
+impl From<Recorded> for Answer {
+    fn from(Recorded { status, body, location }: Recorded) -> Self {
+        Answer { status: status.as_u16(), body, location }
+    }
+}
+
+impl TryFrom<Answer> for Recorded {
+    type Error = Error;
+    fn try_from(Answer { status, body, location }: Answer) -> Result<Self> {
+        let status = StatusCode::from_u16(status).map_err(Error::internal)?;
+        Ok(Recorded { status, body, location })
+    }
+}
+
+fn reply<D: Documented>(answered: Answered) -> Result<Reply<D>> {
+    let answer = match answered {
+        Answered::Now(answer) => answer,
+        Answered::Before(answer) => {
+            scope::mark_replayed();
+            answer
+        }
+    };
+    Ok(Reply::from_recorded(answer.try_into()?))
 }

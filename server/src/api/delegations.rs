@@ -72,10 +72,13 @@ impl DelegationPath {
 /// The keys of others to which you have opened your PRIVATE notes and your private sessions.
 #[endpoint { method = GET, path = "/api/me/delegations", tags = ["Keys"], operation_id = "delegation_list" }]
 pub(super) async fn delegation_list(ctx: Ctx) -> Answer<Ok200<DelegationList>> {
-    let call = Call::reading(&ctx, Scope::KeysRead).await?;
-    let mut tx = call.begin().await?;
-    let outcome = store::list(&mut tx).await;
-    let delegations = call.end(tx, outcome).await?.into_iter().map(Delegation::from).collect();
+    let mut call = Call::reading(&ctx, Scope::KeysRead);
+    let delegations = call
+        .read(async |tx| store::list(tx).await)
+        .await?
+        .into_iter()
+        .map(Delegation::from)
+        .collect();
     Reply::ok(DelegationList { delegations })
 }
 
@@ -95,9 +98,7 @@ pub(super) async fn delegation_allow(
 ) -> Answer<Ok200<DelegationData>> {
     let call = Call::writing(&ctx, Scope::KeysWrite).await?;
     let id = path.into_inner().parse()?;
-    let mut tx = call.begin().await?;
-    let outcome = store::allow(&mut tx, &id).await;
-    let delegation = call.end(tx, outcome).await?.into();
+    let delegation = call.write(async |tx| store::allow(tx, &id).await).await?.into();
     Reply::ok(DelegationData { delegation })
 }
 
@@ -109,8 +110,6 @@ pub(super) async fn delegation_allow(
 pub(super) async fn delegation_end(ctx: Ctx, path: Path<DelegationPath>) -> Answer<NoContent> {
     let call = Call::writing(&ctx, Scope::KeysWrite).await?;
     let id = path.into_inner().parse()?;
-    let mut tx = call.begin().await?;
-    let outcome = store::end(&mut tx, &id).await;
-    call.end(tx, outcome).await?;
+    call.write(async |tx| store::end(tx, &id).await).await?;
     Reply::no_content()
 }

@@ -209,31 +209,30 @@ pub(super) async fn session_events(
     path: Path<SessionPath>,
     last_seen: LastEventId,
 ) -> Answer<EventStream<SessionEvent>> {
-    let call = Call::reading(&ctx, Scope::MessagesRead).await?;
-    let last_seen = last_seen.into_inner()?;
-    let (slug, session) = path.into_inner().parse()?;
-    let digest = call.key_digest()?;
+    let mut call = Call::reading(&ctx, Scope::MessagesRead);
+    let last_seen = call.valid(last_seen.into_inner()).await?;
+    let (slug, session) = call.valid(path.into_inner().parse()).await?;
+    let digest = call.call().await?.key_digest()?;
     let app = call.app();
-    let mut tx = call.begin().await?;
-    let outcome = async {
-        let (space, _) = spaces::view_by_slug(&mut tx, &slug).await?;
-        let place = Place { space, session };
-        match store::access(&mut tx, &digest, &place).await? {
-            Access::Upto(newest) => Ok((place, newest)),
-            Access::Lost(Lost::Session) => Err(Error::not_found("session")),
-            // lost between this request's first statement and this one
-            Access::Lost(Lost::Key) => {
-                Err(Error::Unauthenticated("this API key may not be used any more".into()))
+    let (place, newest) = call
+        .read(async |tx| {
+            let (space, _) = spaces::view_by_slug(tx, &slug).await?;
+            let place = Place { space, session: session.clone() };
+            match store::access(tx, &digest, &place).await? {
+                Access::Upto(newest) => Ok((place, newest)),
+                Access::Lost(Lost::Session) => Err(Error::not_found("session")),
+                // lost between this request's first statement and this one
+                Access::Lost(Lost::Key) => {
+                    Err(Error::Unauthenticated("this API key may not be used any more".into()))
+                }
+                Access::Lost(Lost::Space) => Err(Error::not_found("Space")),
+                Access::Lost(Lost::Membership) => {
+                    Err(Error::forbidden("you are not a member of this Space"))
+                }
             }
-            Access::Lost(Lost::Space) => Err(Error::not_found("Space")),
-            Access::Lost(Lost::Membership) => {
-                Err(Error::forbidden("you are not a member of this Space"))
-            }
-        }
-    }
-    .await;
-    let (place, newest) = call.end(tx, outcome).await?;
-    let caller = call.caller().clone();
+        })
+        .await?;
+    let caller = call.call().await?.caller().clone();
     let topics = vec![
         format!("session:{}", place.session),
         format!("space:{}", place.space.id),

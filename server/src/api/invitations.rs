@@ -2,15 +2,13 @@
 
 use super::members::{Member, OrgPath};
 use super::pages::{PageParams, total};
-use super::{Call, Ctx, PREFIX};
+use super::{Call, Ctx, Kept, PREFIX};
 use crate::auth::{InvitationToken, OrgRole, Scope, invitation};
 use crate::error::{Error, Result};
-use crate::http::reply::Recorded;
 use crate::http::{
-    Answer, Check, Created, IdempotencyKey, Issues, NoContent, Ok200, Params, Reply, Timestamp,
-    Unread,
+    Answer, Check, Created, IdempotencyKey, Issues, Json, NoContent, Ok200, Params, Reply,
+    Timestamp, Unread,
 };
-use crate::limits::{Kept, WithSecret, Write};
 use crate::mail::{MAX_ADDRESS, is_address};
 use crate::store::ids::{InvitationId, OrgId, UserId};
 use crate::store::invitations as store;
@@ -232,12 +230,10 @@ pub(super) async fn invitation_list(
     path: Path<OrgPath>,
     params: Params<PageParams<InvitationId>>,
 ) -> Answer<Ok200<InvitationList>> {
-    let call = Call::reading(&ctx, Scope::OrgRead).await?;
-    call.in_org(&path.into_inner().org_id)?;
+    let mut call = Call::reading(&ctx, Scope::OrgRead);
+    call.call().await?.in_org(&path.into_inner().org_id)?;
     let paging = params.into_inner()?.into();
-    let mut tx = call.begin().await?;
-    let outcome = store::list(&mut tx, &paging).await;
-    let listed = call.end(tx, outcome).await?;
+    let listed = call.read(async |tx| store::list(tx, &paging).await).await?;
     let invitations = listed.rows.into_iter().map(Invitation::of).collect::<Result<_>>()?;
     Reply::ok(InvitationList { invitations, total: total(listed.total) })
 }
@@ -260,46 +256,40 @@ pub(super) async fn invitation_create(
     key: IdempotencyKey,
     body: Unread<InvitationCreate>,
 ) -> Answer<Created<NewInvitationData>> {
-    let call = Call::writing(&ctx, Scope::OrgWrite).await?;
-    let mut body = call.body(body).await?;
-    let mut first = match call.post(key, &mut body).await? {
-        Write::Replay(reply) => return Ok(reply),
-        Write::First(first) => first,
-    };
+    let mut call = Call::writing(&ctx, Scope::OrgWrite).await?;
+    let body = call.body(body).await?;
     let app = call.app();
-    let outcome: Result<WithSecret> = async {
-        let InvitationCreate { email, role } = body.into_inner()?;
-        call.in_org(&path.into_inner().org_id)?;
-        let nonce = invitation::nonce().map_err(Error::internal)?;
-        let token = InvitationToken::of(&app.key_secret, &nonce);
-        let new = store::NewInvitation {
-            email: email.trim().to_owned(),
-            role: role.into(),
-            digest: token.digest(&app.key_secret),
-            nonce: app.mailer.is_some().then_some(nonce),
-        };
-        let made = store::create(&mut first.tx, &new).await?;
-        let location = format!("{PREFIX}/org/{}/invitations/{}", made.org_id, made.id);
-        let answer = |token: Option<&InvitationToken>| {
-            let invitation = NewInvitation {
-                invitation: Invitation::of(made.clone())?,
-                token: token.map(|token| token.expose().to_owned()),
-                accept_url: token.map(|token| {
-                    app.public_url.at(&format!("{PREFIX}/invitations/{}/accept", token.expose()))
-                }),
+    let answer = call
+        .create(key, body, async |tx, InvitationCreate { email, role }| {
+            call.in_org(&path.into_inner().org_id)?;
+            let nonce = invitation::nonce().map_err(Error::internal)?;
+            let token = InvitationToken::of(&app.key_secret, &nonce);
+            let new = store::NewInvitation {
+                email: email.trim().to_owned(),
+                role: role.into(),
+                digest: token.digest(&app.key_secret),
+                nonce: app.mailer.is_some().then_some(nonce),
             };
-            Recorded::envelope::<Created<NewInvitationData>>(
-                NewInvitationData { invitation },
-                Some(location.clone()),
-            )
-        };
-        let kept = answer(None)?.kept_for(Right::Manager);
-        Ok(WithSecret { shown: answer(Some(&token))?, kept })
+            let made = store::create(tx, &new).await?;
+            let location = format!("{PREFIX}/org/{}/invitations/{}", made.org_id, made.id);
+            let data = |token: Option<&InvitationToken>| -> Result<_> {
+                let invitation = NewInvitation {
+                    invitation: Invitation::of(made.clone())?,
+                    token: token.map(|token| token.expose().to_owned()),
+                    accept_url: token.map(|token| {
+                        app.public_url
+                            .at(&format!("{PREFIX}/invitations/{}/accept", token.expose()))
+                    }),
+                };
+                Ok(NewInvitationData { invitation })
+            };
+            Ok(Kept::with_secret(&data(Some(&token))?, &data(None)?, Right::Manager)?.at(location))
+        })
+        .await;
+    if answer.is_ok() {
+        app.postman.wake();
     }
-    .await;
-    let answer = first.finish_with_secret(outcome).await?;
-    app.postman.wake();
-    Ok(answer)
+    answer
 }
 
 /// Revoke an invitation
@@ -312,9 +302,7 @@ pub(super) async fn invitation_revoke(ctx: Ctx, path: Path<InvitationPath>) -> A
     let path = path.into_inner();
     call.in_org(&path.org_id)?;
     let id = path.invitation_id.parse().map_err(|_| Error::not_found("invitation"))?;
-    let mut tx = call.begin().await?;
-    let outcome = store::revoke(&mut tx, &id).await;
-    call.end(tx, outcome).await?;
+    call.write(async |tx| store::revoke(tx, &id).await).await?;
     Reply::no_content()
 }
 
@@ -338,16 +326,11 @@ pub(super) async fn invitation_accept(
     let kept_under = digest
         .iter()
         .fold(format!("{PREFIX}/invitations/"), |path, byte| format!("{path}{byte:02x}"));
-    let mut first = match call.post_bodiless(key, &kept_under).await? {
-        Write::Replay(reply) => return Ok(reply),
-        Write::First(first) => first,
-    };
-    let outcome: Result<Kept> = async {
-        let member = store::accept(&mut first.tx, &digest).await?;
+    call.create(key.under(kept_under), Json::none(), async |tx, ()| {
+        let member = store::accept(tx, &digest).await?;
         let right = Right::Joined(member.org_id.clone());
         let data = AcceptedInvitation { membership: Member::of(member)? };
-        Ok(Recorded::envelope::<Ok200<AcceptedInvitation>>(data, None)?.kept_for(right))
-    }
-    .await;
-    first.finish(outcome).await
+        Kept::new(&data, right)
+    })
+    .await
 }

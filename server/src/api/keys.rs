@@ -1,15 +1,14 @@
 //! API keys (contract B8, E3, E4).
 
 use super::pages::{PageParams, total};
-use super::{Call, Ctx};
+use super::{Call, Ctx, Kept};
 use crate::auth::{ALL_REST, ApiKey, Scope, Scopes, is_known_scope};
 use crate::error::{Error, Result};
-use crate::http::reply::{Documented, Recorded};
+use crate::http::reply::Rendered;
 use crate::http::{
-    Answer, Check, Created, IdempotencyKey, Issues, NoContent, Ok200, Params, Reply, Timestamp,
-    Unread,
+    Answer, Check, Created, IdempotencyKey, Issues, Json, NoContent, Ok200, Params, Reply,
+    Timestamp, Unread,
 };
-use crate::limits::{WithSecret, Write};
 use crate::store::ids::{KeyId, UserId};
 use crate::store::keys as store;
 use crate::store::rights::Right;
@@ -148,17 +147,15 @@ struct MintedKeyData {
 }
 
 /// What is answered with the secret, and what is kept of it.
-fn minted<D: Documented>(
+fn minted<D: Rendered<Data = MintedKeyData>>(
     (key, secret): (store::Key, ApiKey),
-    location: Option<&str>,
     right: Right,
-) -> Result<WithSecret> {
-    let answer = |secret: Option<String>| {
+) -> Result<Kept<D>> {
+    let data = |secret: Option<String>| {
         let key = MintedKey { key: key.clone().into(), secret };
-        Recorded::envelope::<D>(MintedKeyData { key }, location.map(str::to_owned))
+        MintedKeyData { key }
     };
-    let kept = answer(None)?.kept_for(right);
-    Ok(WithSecret { shown: answer(Some(secret.expose().to_owned()))?, kept })
+    Kept::with_secret(&data(Some(secret.expose().to_owned())), &data(None), right)
 }
 
 /// A new key.
@@ -242,11 +239,9 @@ pub(super) async fn key_list(
     ctx: Ctx,
     params: Params<PageParams<KeyId>>,
 ) -> Answer<Ok200<KeyList>> {
-    let call = Call::reading(&ctx, Scope::KeysRead).await?;
-    let paging = params.into_inner()?.into();
-    let mut tx = call.begin().await?;
-    let outcome = store::list(&mut tx, &paging).await;
-    let listed = call.end(tx, outcome).await?;
+    let mut call = Call::reading(&ctx, Scope::KeysRead);
+    let paging = call.valid(params.into_inner()).await?.into();
+    let listed = call.read(async |tx| store::list(tx, &paging).await).await?;
     Reply::ok(KeyList {
         keys: listed.rows.into_iter().map(Key::from).collect(),
         total: total(listed.total),
@@ -266,20 +261,15 @@ pub(super) async fn key_create(
     key: IdempotencyKey,
     body: Unread<KeyCreate>,
 ) -> Answer<Created<MintedKeyData>> {
-    let call = Call::writing(&ctx, Scope::KeysWrite).await?;
-    let mut body = call.body(body).await?;
-    let mut first = match call.post(key, &mut body).await? {
-        Write::Replay(reply) => return Ok(reply),
-        Write::First(first) => first,
-    };
-    let outcome: Result<WithSecret> = async {
-        let new = body.into_inner()?.into_new(call.app().store.clock().now())?;
-        let made = store::create(&mut first.tx, &call.app().key_secret, &new).await?;
+    let mut call = Call::writing(&ctx, Scope::KeysWrite).await?;
+    let body = call.body(body).await?;
+    call.create(key, body, async |tx, body| {
+        let new = body.into_new(call.app().store.clock().now())?;
+        let made = store::create(tx, &call.app().key_secret, &new).await?;
         let location = format!("{}/keys", super::PREFIX);
-        minted::<Created<MintedKeyData>>(made, Some(&location), Right::Manager)
-    }
-    .await;
-    first.finish_with_secret(outcome).await
+        Ok(minted(made, Right::Manager)?.at(location))
+    })
+    .await
 }
 
 /// Revoke a key
@@ -290,9 +280,7 @@ pub(super) async fn key_create(
 pub(super) async fn key_revoke(ctx: Ctx, path: Path<KeyPath>) -> Answer<NoContent> {
     let call = Call::writing(&ctx, Scope::KeysWrite).await?;
     let id = path.into_inner().parse()?;
-    let mut tx = call.begin().await?;
-    let outcome = store::revoke(&mut tx, &id).await;
-    call.end(tx, outcome).await?;
+    call.write(async |tx| store::revoke(tx, &id).await).await?;
     Reply::no_content()
 }
 
@@ -311,16 +299,10 @@ pub(super) async fn key_rotate(
     key: IdempotencyKey,
 ) -> Answer<Ok200<MintedKeyData>> {
     let call = Call::writing(&ctx, Scope::KeysWrite).await?;
-    let asked = ctx.request.uri().path();
-    let mut first = match call.post_bodiless(key, asked).await? {
-        Write::Replay(reply) => return Ok(reply),
-        Write::First(first) => first,
-    };
-    let outcome: Result<WithSecret> = async {
+    call.create(key, Json::none(), async |tx, ()| {
         let id = path.into_inner().parse()?;
-        let made = store::rotate(&mut first.tx, &call.app().key_secret, &id).await?;
-        minted::<Ok200<MintedKeyData>>(made, None, Right::Caller)
-    }
-    .await;
-    first.finish_with_secret(outcome).await
+        let made = store::rotate(tx, &call.app().key_secret, &id).await?;
+        minted(made, Right::Caller)
+    })
+    .await
 }

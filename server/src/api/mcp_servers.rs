@@ -2,18 +2,17 @@
 
 use super::pages::{PageParams, total};
 use super::sessions::{AGENTS, checked_slug};
-use super::{App, Call, Ctx};
+use super::{App, Call, Ctx, Kept};
 use crate::auth::Scope;
 use crate::error::{Error, Issue, Result};
-use crate::http::reply::Recorded;
 use crate::http::{
-    Answer, Check, Created, IdempotencyKey, Issues, NoContent, Ok200, Params, Reply, Timestamp,
-    Unread,
+    Answer, Check, Created, IdempotencyKey, Issues, Json, NoContent, Ok200, Params, Reply,
+    Timestamp, Unread,
 };
-use crate::limits::{Kept, Write};
 use crate::mcp::client::{Credential, MAX_SECRET, McpFailureCode};
 use crate::mcp::guard::{self, MAX_URL, Refusal};
 use crate::mcp::health::{self, Report};
+use crate::store::Tx;
 use crate::store::ids::{McpServerId, OrgId};
 use crate::store::mcp_servers::{self as store, McpAuthType, McpHealth};
 use crate::store::rights::Right;
@@ -340,11 +339,9 @@ pub(super) async fn mcp_server_list(
     ctx: Ctx,
     params: Params<PageParams<McpServerId>>,
 ) -> Answer<Ok200<McpServerList>> {
-    let call = Call::reading(&ctx, Scope::McpServersRead).await?;
-    let paging = params.into_inner()?.into();
-    let mut tx = call.begin().await?;
-    let outcome = store::list(&mut tx, &paging).await;
-    let listed = call.end(tx, outcome).await?;
+    let mut call = Call::reading(&ctx, Scope::McpServersRead);
+    let paging = call.valid(params.into_inner()).await?.into();
+    let listed = call.read(async |tx| store::list(tx, &paging).await).await?;
     Reply::ok(McpServerList {
         servers: listed.rows.into_iter().map(McpServer::from).collect(),
         total: total(listed.total),
@@ -362,20 +359,15 @@ pub(super) async fn mcp_server_create(
     key: IdempotencyKey,
     body: Unread<McpServerCreate>,
 ) -> Answer<Created<McpServerData>> {
-    let call = Call::writing(&ctx, Scope::McpServersWrite).await?;
-    let mut body = call.body(body).await?;
+    let mut call = Call::writing(&ctx, Scope::McpServersWrite).await?;
+    let body = call.body(body).await?;
     // Names are looked up before the transaction begins, which must not wait for them. What was
     // found counts only if this request is the first with its key.
     let endpoint = match body.peek() {
         Some(body) if store::may_manage(call.caller()) => Some(endpoint_of(call.app(), body).await),
         _ => None,
     };
-    let mut first = match call.post(key, &mut body).await? {
-        Write::Replay(reply) => return Ok(reply),
-        Write::First(first) => first,
-    };
-    let outcome: Result<Kept> = async {
-        let new = body.into_inner()?;
+    call.create(key, body, async |tx, new| {
         store::manager(call.caller())?;
         let endpoint = endpoint.ok_or_else(|| Error::internal("no endpoint was looked at"))??;
         if AGENTS.contains(&new.mention_slug.as_str()) {
@@ -391,12 +383,11 @@ pub(super) async fn mcp_server_create(
             auth_type: new.auth_type,
             secret: new.secret.map(seal).transpose()?,
         };
-        let server = store::create(&mut first.tx, &new).await?;
+        let server = store::create(tx, &new).await?;
         let data = McpServerData { server: server.into() };
-        Ok(Recorded::envelope::<Created<McpServerData>>(data, None)?.kept_for(Right::Manager))
-    }
-    .await;
-    first.finish(outcome).await
+        Kept::new(&data, Right::Manager)
+    })
+    .await
 }
 
 /// Remove an integration
@@ -407,9 +398,7 @@ pub(super) async fn mcp_server_delete(ctx: Ctx, path: Path<McpServerPath>) -> An
     let call = Call::writing(&ctx, Scope::McpServersWrite).await?;
     store::manager(call.caller())?;
     let id = server_id(&path.into_inner().server_id)?;
-    let mut tx = call.begin().await?;
-    let outcome = store::delete(&mut tx, &id).await;
-    call.end(tx, outcome).await?;
+    call.write(async |tx| store::delete(tx, &id).await).await?;
     Reply::no_content()
 }
 
@@ -426,35 +415,21 @@ pub(super) async fn mcp_server_test(
 ) -> Answer<Ok200<McpConnectionTest>> {
     let call = Call::writing(&ctx, Scope::McpServersWrite).await?;
     let app = call.app();
-    let mut first = match call.post_bodiless(key, ctx.request.uri().path()).await? {
-        Write::Replay(reply) => return Ok(reply),
-        Write::First(first) => first,
-    };
-    let target: Result<store::Target> = async {
+    let prepare = async |tx: &mut Tx, ()| {
         store::manager(call.caller())?;
         let id = server_id(&path.into_inner().server_id)?;
-        store::target(&mut first.tx, &id).await
-    }
-    .await;
-    let target = match target {
-        Ok(target) => target,
-        Err(error) => return first.finish(Err(error)).await,
+        store::target(tx, &id).await
     };
-    // no transaction and no connection to the database while somebody else may take his time
-    let paused = first.pause().await?;
-    let _place = app.upstreams.place()?;
-    let report = health::check(&app.upstreams, &app.vault, &target).await;
-    let mut first = match paused.resume(&app.store).await? {
-        Write::Replay(reply) => return Ok(reply),
-        Write::First(first) => first,
+    let ask = async |target: store::Target, _| {
+        let place = app.upstreams.place()?;
+        let report = health::check(&app.upstreams, &app.vault, &target).await;
+        Ok((place, target, report))
     };
-    let outcome: Result<Kept> = async {
-        store::record(&mut first.tx, &target.id, report.health).await?;
-        let found = McpConnectionTest::from(report);
-        Ok(Recorded::envelope::<Ok200<McpConnectionTest>>(found, None)?.kept_for(Right::Manager))
-    }
-    .await;
-    first.finish(outcome).await
+    call.create_around(key, Json::none(), prepare, ask, async |tx, (_place, target, report)| {
+        store::record(tx, &target.id, report.health).await?;
+        Kept::new(&McpConnectionTest::from(report), Right::Manager)
+    })
+    .await
 }
 
 /// List a Space's integrations
@@ -467,16 +442,15 @@ pub(super) async fn space_mcp_list(
     path: Path<SpaceMcpPath>,
     params: Params<PageParams<McpServerId>>,
 ) -> Answer<Ok200<SpaceMcpServerList>> {
-    let call = Call::reading(&ctx, Scope::McpServersRead).await?;
-    let slug = checked_slug(path.into_inner().slug)?;
-    let paging = params.into_inner()?.into();
-    let mut tx = call.begin().await?;
-    let outcome = async {
-        let (space, _) = spaces::view_by_slug(&mut tx, &slug).await?;
-        store::list_of_space(&mut tx, &space, &paging).await
-    }
-    .await;
-    let listed = call.end(tx, outcome).await?;
+    let mut call = Call::reading(&ctx, Scope::McpServersRead);
+    let slug = call.valid(checked_slug(path.into_inner().slug)).await?;
+    let paging = call.valid(params.into_inner()).await?.into();
+    let listed = call
+        .read(async |tx| {
+            let (space, _) = spaces::view_by_slug(tx, &slug).await?;
+            store::list_of_space(tx, &space, &paging).await
+        })
+        .await?;
     let servers = listed.rows.into_iter();
     let servers = servers.map(|(server, bound)| SpaceMcpServer { server: server.into(), bound });
     Reply::ok(SpaceMcpServerList { servers: servers.collect(), total: total(listed.total) })
@@ -491,14 +465,12 @@ pub(super) async fn space_mcp_bind(ctx: Ctx, path: Path<SpaceMcpServerPath>) -> 
     let call = Call::writing(&ctx, Scope::McpServersWrite).await?;
     let SpaceMcpServerPath { slug, server_id: id } = path.into_inner();
     let slug = checked_slug(slug)?;
-    let mut tx = call.begin().await?;
-    let outcome = async {
-        let space = spaces::find_by_slug(&mut tx, &slug).await?;
+    call.write(async |tx| {
+        let space = spaces::find_by_slug(tx, &slug).await?;
         store::may_bind(tx.caller(), space.1)?;
-        store::bind(&mut tx, &space.0, &server_id(&id)?).await
-    }
-    .await;
-    call.end(tx, outcome).await?;
+        store::bind(tx, &space.0, &server_id(&id)?).await
+    })
+    .await?;
     Reply::no_content()
 }
 
@@ -514,14 +486,12 @@ pub(super) async fn space_mcp_unbind(
     let call = Call::writing(&ctx, Scope::McpServersWrite).await?;
     let SpaceMcpServerPath { slug, server_id: id } = path.into_inner();
     let slug = checked_slug(slug)?;
-    let mut tx = call.begin().await?;
-    let outcome = async {
-        let space = spaces::find_by_slug(&mut tx, &slug).await?;
+    call.write(async |tx| {
+        let space = spaces::find_by_slug(tx, &slug).await?;
         store::may_bind(tx.caller(), space.1)?;
-        store::unbind(&mut tx, &space.0, &server_id(&id)?).await
-    }
-    .await;
-    call.end(tx, outcome).await?;
+        store::unbind(tx, &space.0, &server_id(&id)?).await
+    })
+    .await?;
     Reply::no_content()
 }
 

@@ -1,13 +1,12 @@
 //! `GET /me`: what a client shows first.
 
-use super::{Ctx, Reading};
+use super::{Call, Ctx};
 use crate::auth::{OrgRole, SpaceRole};
 use crate::http::{Answer, Ok200, Reply, Timestamp};
 use crate::store::ids::{KeyId, OrgId, SpaceId, UserId};
 use crate::store::pages::MAX_ROWS;
 use crate::store::{accounts, spaces};
 use dropshot::endpoint;
-use futures::FutureExt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -93,13 +92,11 @@ struct Me {
 /// The key that is used, and its user, organization, role, scopes and Spaces. Any key may ask.
 #[endpoint { method = GET, path = "/api/me", tags = ["System"], operation_id = "me" }]
 pub(super) async fn me(ctx: Ctx) -> Answer<Ok200<Me>> {
-    let (call, (org, user, key, spaces)) = Reading::new(&ctx, None)
-        .run((), |tx, ()| {
-            let me = async move {
-                let (org, user, key) = accounts::me(tx).await?;
-                Ok((org, user, key, spaces::memberships(tx, MAX_ROWS).await?))
-            };
-            me.boxed()
+    let mut call = Call::reading(&ctx, None);
+    let (caller, (org, user, key), spaces) = call
+        .read(async |tx| {
+            let me = accounts::me(tx).await?;
+            Ok((tx.caller().clone(), me, spaces::memberships(tx, MAX_ROWS).await?))
         })
         .await?;
     Reply::ok(Me {
@@ -111,8 +108,8 @@ pub(super) async fn me(ctx: Ctx) -> Answer<Ok200<Me>> {
         },
         user: User { id: user.id, email: user.email, name: user.name },
         organization: Organization { id: org.id, slug: org.slug, name: org.name },
-        role: call.caller().role,
-        scopes: call.caller().scopes.names().to_vec(),
+        role: caller.role,
+        scopes: caller.scopes.names().to_vec(),
         spaces: spaces
             .into_iter()
             .map(|(space, role)| Membership {

@@ -110,12 +110,10 @@ pub(super) async fn member_list(
     path: Path<OrgPath>,
     params: Params<PageParams<UserId>>,
 ) -> Answer<Ok200<MemberList>> {
-    let call = Call::reading(&ctx, Scope::OrgRead).await?;
-    call.in_org(&path.into_inner().org_id)?;
+    let mut call = Call::reading(&ctx, Scope::OrgRead);
+    call.call().await?.in_org(&path.into_inner().org_id)?;
     let paging = params.into_inner()?.into();
-    let mut tx = call.begin().await?;
-    let outcome = store::list(&mut tx, &paging).await;
-    let listed = call.end(tx, outcome).await?;
+    let listed = call.read(async |tx| store::list(tx, &paging).await).await?;
     let members = listed.rows.into_iter().map(Member::of).collect::<Result<_>>()?;
     Reply::ok(MemberList { members, total: total(listed.total) })
 }
@@ -130,13 +128,11 @@ pub(super) async fn member_update(
     path: Path<MemberPath>,
     body: Unread<MemberUpdate>,
 ) -> Answer<Ok200<MemberData>> {
-    let call = Call::writing(&ctx, Scope::OrgWrite).await?;
+    let mut call = Call::writing(&ctx, Scope::OrgWrite).await?;
     let body = call.body(body).await?;
     let user = path.into_inner().check(&call)?;
     let MemberUpdate { role } = body.into_inner()?;
-    let mut tx = call.begin().await?;
-    let outcome = store::change_role(&mut tx, &user, role).await;
-    let member = call.end(tx, outcome).await?;
+    let member = call.write(async |tx| store::change_role(tx, &user, role).await).await?;
     Reply::ok(MemberData { member: Member::of(member)? })
 }
 
@@ -151,8 +147,6 @@ pub(super) async fn member_update(
 pub(super) async fn member_remove(ctx: Ctx, path: Path<MemberPath>) -> Answer<NoContent> {
     let call = Call::writing(&ctx, Scope::OrgWrite).await?;
     let user = path.into_inner().check(&call)?;
-    let mut tx = call.begin().await?;
-    let outcome = store::remove(&mut tx, &user).await;
-    call.end(tx, outcome).await?;
+    call.write(async |tx| store::remove(tx, &user).await).await?;
     Reply::no_content()
 }

@@ -4,15 +4,13 @@ pub(super) mod batch;
 pub(super) mod update;
 
 use super::spaces::{MAX_LIMIT, MAX_TAG, check_tags, clean_tags, default_limit};
-use super::{Call, Ctx, Reading};
+use super::{Call, Ctx, Kept};
 use crate::auth::{Scope, SpaceRole};
 use crate::error::{Error, Result};
-use crate::http::reply::Recorded;
 use crate::http::{
     Answer, Check, Created, IdempotencyKey, Issues, NoContent, Ok200, Params, Reply, Timestamp,
     Unread,
 };
-use crate::limits::{Kept, Write};
 use crate::search::embedder::Urgency;
 use crate::search::{self, Highlight, Pipeline, Question};
 use crate::store::ids::{MemoryId, OrgId, SpaceId, UserId};
@@ -22,7 +20,6 @@ use crate::store::search::Filter;
 use crate::store::spaces;
 use chrono::Datelike;
 use dropshot::{Path, endpoint};
-use futures::FutureExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -399,10 +396,9 @@ pub(super) async fn memory_list(
     ctx: Ctx,
     query: Params<MemoryFilter>,
 ) -> Answer<Ok200<MemoryPage>> {
-    let reading = Reading::new(&ctx, Scope::MemoryRead);
-    let filter = reading.valid(query.into_inner()).await?.into();
-    let (_, (memories, total)) =
-        reading.run(filter, |tx, filter| store::list(tx, filter).boxed()).await?;
+    let mut call = Call::reading(&ctx, Scope::MemoryRead);
+    let filter = call.valid(query.into_inner()).await?.into();
+    let (memories, total) = call.read(async |tx| store::list(tx, &filter).await).await?;
     Reply::ok(MemoryPage {
         memories: memories.into_iter().map(Memory::try_from).collect::<Result<_>>()?,
         total: u32::try_from(total).unwrap_or(u32::MAX),
@@ -419,8 +415,8 @@ pub(super) async fn memory_create(
     key: IdempotencyKey,
     body: Unread<MemoryCreate>,
 ) -> Answer<Created<MemoryData>> {
-    let call = Call::writing(&ctx, Scope::MemoryWrite).await?;
-    let mut body = call.body(body).await?;
+    let mut call = Call::writing(&ctx, Scope::MemoryWrite).await?;
+    let body = call.body(body).await?;
     // before the transaction: embedding takes longer than everything else together, and a
     // connection of the pool is not to wait for it
     let vectors = match body.peek() {
@@ -430,26 +426,22 @@ pub(super) async fn memory_create(
         }
         None => None,
     };
-    let mut first = match call.post(key, &mut body).await? {
-        Write::Replay(reply) => return Ok(reply),
-        Write::First(first) => first,
-    };
-    let outcome: Result<Kept> = async {
-        let new = body.into_inner()?.into();
-        let embedded = vectors.as_ref().map(|v| v.embedded());
-        let memory = store::create(&mut first.tx, &new, embedded.as_ref()).await?;
-        let location = format!("{}/memory/{}", super::PREFIX, memory.id);
-        let right = right_to(&memory);
-        let data = MemoryData { memory: memory.try_into()? };
-        Ok(Recorded::envelope::<Created<MemoryData>>(data, Some(location))?.kept_for(right))
-    }
-    .await;
-    let answer = first.finish(outcome).await?;
-    if vectors.is_none() {
+    let answer = call
+        .create(key, body, async |tx, body| {
+            let new = body.into();
+            let embedded = vectors.as_ref().map(|v| v.embedded());
+            let memory = store::create(tx, &new, embedded.as_ref()).await?;
+            let location = format!("{}/memory/{}", super::PREFIX, memory.id);
+            let right = right_to(&memory);
+            let data = MemoryData { memory: memory.try_into()? };
+            Ok(Kept::new(&data, right)?.at(location))
+        })
+        .await;
+    if answer.is_ok() && vectors.is_none() {
         // once more, now that the note can be seen
         call.app().search.backfill().wake();
     }
-    Ok(answer)
+    answer
 }
 
 /// View a note
@@ -457,9 +449,9 @@ pub(super) async fn memory_create(
 /// By id. One that the caller cannot see is the same as none.
 #[endpoint { method = GET, path = "/api/memory/{memoryId}", tags = ["Memory"], operation_id = "memory_view" }]
 pub(super) async fn memory_view(ctx: Ctx, path: Path<MemoryPath>) -> Answer<Ok200<MemoryData>> {
-    let reading = Reading::new(&ctx, Scope::MemoryRead);
-    let id = reading.valid(path.into_inner().parse()).await?;
-    let (_, memory) = reading.run(id, |tx, id| store::view(tx, id).boxed()).await?;
+    let mut call = Call::reading(&ctx, Scope::MemoryRead);
+    let id = call.valid(path.into_inner().parse()).await?;
+    let memory = call.read(async |tx| store::view(tx, &id).await).await?;
     Reply::ok(MemoryData { memory: memory.try_into()? })
 }
 
@@ -471,9 +463,7 @@ pub(super) async fn memory_view(ctx: Ctx, path: Path<MemoryPath>) -> Answer<Ok20
 pub(super) async fn memory_delete(ctx: Ctx, path: Path<MemoryPath>) -> Answer<NoContent> {
     let call = Call::writing(&ctx, Scope::MemoryWrite).await?;
     let id = path.into_inner().parse()?;
-    let mut tx = call.begin().await?;
-    let outcome = store::delete(&mut tx, &id).await;
-    call.end(tx, outcome).await?;
+    call.write(async |tx| store::delete(tx, &id).await).await?;
     Reply::no_content()
 }
 
@@ -486,12 +476,12 @@ pub(super) async fn memory_search(
     ctx: Ctx,
     body: Unread<MemorySearch>,
 ) -> Answer<Ok200<MemoryResults>> {
-    let call = Call::reading(&ctx, Scope::MemoryRead).await?;
+    let mut call = Call::reading(&ctx, Scope::MemoryRead);
     let body = call.body(body).await?;
     let wanted = body.into_inner()?;
     let query = wanted.query.trim();
     let search = &call.app().search;
-    let embedding = search.embed_query(&call.caller().org_id, query).await?;
+    let embedding = search.embed_query(&call.call().await?.caller().org_id, query).await?;
     let filter = Filter {
         space_id: wanted.space_id,
         visibility: wanted.visibility.map(Into::into),
@@ -507,15 +497,14 @@ pub(super) async fn memory_search(
         min_score: wanted.min_score.unwrap_or(0.0),
         pipeline: Pipeline::default(),
     };
-    let mut tx = call.begin().await?;
-    let outcome = async {
-        if let Some(space) = &filter.space_id {
-            spaces::view(&mut tx, space).await?;
-        }
-        search.search(&mut tx, &question, embedding.as_deref()).await
-    }
-    .await;
-    let ranked = call.end(tx, outcome).await?;
+    let ranked = call
+        .read(async |tx| {
+            if let Some(space) = &filter.space_id {
+                spaces::view(tx, space).await?;
+            }
+            search.search(tx, &question, embedding.as_deref()).await
+        })
+        .await?;
     let found = search.finish(ranked, query).await;
     let results = found
         .hits

@@ -171,7 +171,7 @@ pub(super) async fn message_search(
     path: Path<MessageSearchPath>,
     body: Unread<MessageSearch>,
 ) -> Answer<Ok200<MessageResults>> {
-    let call = Call::reading(&ctx, Scope::MessagesRead).await?;
+    let mut call = Call::reading(&ctx, Scope::MessagesRead);
     let body = call.body(body).await?;
     let wanted = body.into_inner()?;
     let slug = checked_slug(path.into_inner().slug)?;
@@ -182,20 +182,19 @@ pub(super) async fn message_search(
         created_after: wanted.created_after.map(|at| at.0),
         created_before: wanted.created_before.map(|at| at.0),
     };
-    let mut tx = call.begin().await?;
-    let outcome: Result<Vec<MessageHit>> = async {
-        let (space, _) = spaces::view_by_slug(&mut tx, &slug).await?;
-        let question = MessageQuestion {
-            text: wanted.query.trim(),
-            space: &space.id,
-            filter: &filter,
-            limit: usize::try_from(wanted.limit).unwrap_or(usize::MAX),
-            min_score: wanted.min_score.unwrap_or(0.0),
-            turns: wanted.context,
-        };
-        search(&mut tx, &question).await
-    }
-    .await;
-    let hits = call.end(tx, outcome).await?;
+    let hits = call
+        .read(async |tx| {
+            let (space, _) = spaces::view_by_slug(tx, &slug).await?;
+            let question = MessageQuestion {
+                text: wanted.query.trim(),
+                space: &space.id,
+                filter: &filter,
+                limit: usize::try_from(wanted.limit).unwrap_or(usize::MAX),
+                min_score: wanted.min_score.unwrap_or(0.0),
+                turns: wanted.context,
+            };
+            search(tx, &question).await
+        })
+        .await?;
     Reply::ok(MessageResults { results: hits.into_iter().map(Into::into).collect() })
 }

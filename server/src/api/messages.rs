@@ -5,19 +5,16 @@
 
 use super::mentions::{MAX_AGENT_SLUG, is_slug, mentions};
 use super::sessions::{MAX_MODEL, SessionPath};
-use super::{Call, Ctx, Reading};
+use super::{Call, Ctx, Kept};
 use crate::auth::{Scope, SpaceRole};
 use crate::error::Result;
-use crate::http::reply::Recorded;
 use crate::http::{
     Answer, Check, Created, IdempotencyKey, Issues, Ok200, Params, Reply, Timestamp, Unread,
 };
-use crate::limits::{Kept, Write};
 use crate::store::ids::{MessageId, SessionId, UserId};
 use crate::store::rights::Right;
 use crate::store::{messages as store, spaces};
 use dropshot::{Path, endpoint};
-use futures::FutureExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -341,16 +338,13 @@ pub(super) async fn message_list(
     path: Path<SessionPath>,
     query: Params<MessageFilter>,
 ) -> Answer<Ok200<MessagePage>> {
-    let reading = Reading::new(&ctx, Scope::MessagesRead);
-    let filter = reading.valid(query.into_inner()).await?.into();
-    let place = reading.valid(path.into_inner().parse()).await?;
-    let (_, (rows, total)) = reading
-        .run((place, filter), |tx, ((slug, session), filter)| {
-            let list = async move {
-                let (space, _) = spaces::view_by_slug(tx, slug).await?;
-                store::list(tx, &space, session, filter).await
-            };
-            list.boxed()
+    let mut call = Call::reading(&ctx, Scope::MessagesRead);
+    let filter = call.valid(query.into_inner()).await?.into();
+    let (slug, session) = call.valid(path.into_inner().parse()).await?;
+    let (rows, total) = call
+        .read(async |tx| {
+            let (space, _) = spaces::view_by_slug(tx, &slug).await?;
+            store::list(tx, &space, &session, &filter).await
         })
         .await?;
     let mut page = MessagePage {
@@ -384,26 +378,21 @@ pub(super) async fn message_send(
     key: IdempotencyKey,
     body: Unread<MessageCreate>,
 ) -> Answer<Created<MessageData>> {
-    let call = Call::writing(&ctx, Scope::MessagesWrite).await?;
-    let mut body = call.body(body).await?;
-    let mut first = match call.post(key, &mut body).await? {
-        Write::Replay(reply) => return Ok(reply),
-        Write::First(first) => first,
-    };
-    let outcome: Result<Kept> = async {
-        let new: store::NewMessage = body.into_inner()?.into();
+    let mut call = Call::writing(&ctx, Scope::MessagesWrite).await?;
+    let body = call.body(body).await?;
+    call.create(key, body, async |tx, body| {
+        let new: store::NewMessage = body.into();
         if new.agent.is_some() {
             call.caller().require(Scope::MessagesAgent)?;
         }
         let (slug, session) = path.into_inner().parse()?;
-        let space = spaces::view_by_slug(&mut first.tx, &slug).await?;
-        let message = store::send(&mut first.tx, &space, &session, &new).await?;
+        let space = spaces::view_by_slug(tx, &slug).await?;
+        let message = store::send(tx, &space, &session, &new).await?;
         // there is no route to a single message: this leads to the list that it is in
         let location = format!("{}/spaces/{slug}/sessions/{session}/messages", super::PREFIX);
         let right = Right::Session(space.0.id, session, SpaceRole::Member);
         let data = MessageData { message: message.into() };
-        Ok(Recorded::envelope::<Created<MessageData>>(data, Some(location))?.kept_for(right))
-    }
-    .await;
-    first.finish(outcome).await
+        Ok(Kept::new(&data, right)?.at(location))
+    })
+    .await
 }

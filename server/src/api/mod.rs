@@ -1,8 +1,8 @@
-//! The REST API: one file per resource, with its types and its handlers. It contains no SQL.
+//! The API: one file a resource, its types and its handlers. Knows no SQL.
 //!
-//! Every handler has three steps. A [`Call`] authenticates the caller and counts the request, before
-//! the body is read. One store function does the work, in a transaction of the caller. The answer
-//! goes into the envelope.
+//! Every handler has three steps: it takes the request apart, one of three verbs
+//! ([`Reading::read`], [`Call::write`], [`Call::create`]) runs the store's function in a transaction
+//! of the caller, and the answer goes into the envelope.
 
 mod billing;
 mod call;
@@ -20,6 +20,7 @@ mod message_search;
 pub(crate) mod messages;
 mod pages;
 mod reactions;
+mod reading;
 mod saved_sessions;
 mod sessions;
 mod space_members;
@@ -27,8 +28,9 @@ pub(crate) mod spaces;
 mod system;
 
 pub use crate::public_url::PublicUrl;
-pub use call::{Call, Ctx, Reading};
+pub use call::{Call, Ctx, Kept};
 pub use memory::MAX_CONTENT;
+pub use reading::Reading;
 
 use crate::auth::KeySecret;
 use crate::billing::Billing;

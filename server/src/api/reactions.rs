@@ -1,12 +1,10 @@
 //! Reactions to messages (contract B3, E3).
 
 use super::sessions::checked_slug;
-use super::{Call, Ctx};
+use super::{Call, Ctx, Kept};
 use crate::auth::{Scope, SpaceRole};
 use crate::error::{Error, Result};
-use crate::http::reply::Recorded;
 use crate::http::{Answer, Check, Created, IdempotencyKey, Issues, NoContent, Reply, Unread};
-use crate::limits::{Kept, Write};
 use crate::store::ids::MessageId;
 use crate::store::rights::Right;
 use crate::store::{reactions as store, spaces};
@@ -114,29 +112,24 @@ pub(super) async fn reaction_add(
     key: IdempotencyKey,
     body: Unread<ReactionCreate>,
 ) -> Answer<Created<ReactionData>> {
-    let call = Call::writing(&ctx, Scope::MessagesWrite).await?;
-    let mut body = call.body(body).await?;
-    let mut first = match call.post(key, &mut body).await? {
-        Write::Replay(reply) => return Ok(reply),
-        Write::First(first) => first,
-    };
-    let outcome: Result<Kept> = async {
-        let given = body.into_inner()?.emoji;
+    let mut call = Call::writing(&ctx, Scope::MessagesWrite).await?;
+    let body = call.body(body).await?;
+    call.create(key, body, async |tx, body| {
+        let given = body.emoji;
         let emoji = canonical(&given).ok_or_else(|| Error::not_found("emoji"))?;
         let path = path.into_inner();
         let (slug, message_id) = (checked_slug(path.slug)?, parsed(&path.message_id)?);
-        let space = spaces::view_by_slug(&mut first.tx, &slug).await?;
-        let count = store::add(&mut first.tx, &space, &message_id, emoji).await?;
+        let space = spaces::view_by_slug(tx, &slug).await?;
+        let count = store::add(tx, &space, &message_id, emoji).await?;
         let encoded = form_urlencoded::byte_serialize(emoji.as_bytes()).collect::<String>();
         let location =
             format!("{}/spaces/{slug}/messages/{message_id}/reactions/{encoded}", super::PREFIX);
         let right = Right::Message(space.0.id, message_id.clone(), SpaceRole::Member);
         let reaction = Reaction { message_id, emoji: emoji.to_owned(), count };
         let data = ReactionData { reaction };
-        Ok(Recorded::envelope::<Created<ReactionData>>(data, Some(location))?.kept_for(right))
-    }
-    .await;
-    first.finish(outcome).await
+        Ok(Kept::new(&data, right)?.at(location))
+    })
+    .await
 }
 
 /// Take a reaction back
@@ -148,14 +141,12 @@ pub(super) async fn reaction_remove(ctx: Ctx, path: Path<ReactionPath>) -> Answe
     let call = Call::writing(&ctx, Scope::MessagesWrite).await?;
     let path = path.into_inner();
     let (slug, message_id) = (checked_slug(path.slug)?, parsed(&path.message_id)?);
-    let mut tx = call.begin().await?;
-    let outcome = async {
-        let space = spaces::view_by_slug(&mut tx, &slug).await?;
+    call.write(async |tx| {
+        let space = spaces::view_by_slug(tx, &slug).await?;
         let emoji = canonical(&path.emoji).ok_or_else(|| Error::not_found("emoji"))?;
-        store::remove(&mut tx, &space, &message_id, emoji).await
-    }
-    .await;
-    call.end(tx, outcome).await?;
+        store::remove(tx, &space, &message_id, emoji).await
+    })
+    .await?;
     Reply::no_content()
 }
 

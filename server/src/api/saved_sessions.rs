@@ -7,12 +7,10 @@ mod requests;
 mod shapes;
 pub(super) mod transcript;
 
-use super::{Call, Ctx};
+use super::{Call, Ctx, Kept};
 use crate::auth::{Scope, SpaceRole};
 use crate::error::{Error, Result};
-use crate::http::reply::Recorded;
-use crate::http::{Bare200, BareAnswer, IdempotencyKey, Params, Reply, Unread};
-use crate::limits::{Kept, Write};
+use crate::http::{Bare200, BareAnswer, IdempotencyKey, Json, Params, Reply, Unread};
 use crate::store::rights::Right;
 use crate::store::saved_sessions as store;
 use crate::store::spaces::Space;
@@ -68,7 +66,10 @@ impl WorkspacePath {
 
 impl SavedSessionPath {
     /// The session's name is looked at after its place: somebody from elsewhere learns nothing.
-    async fn enter(self, tx: &mut crate::store::Tx) -> Result<((Space, SpaceRole), store::Wanted)> {
+    async fn enter(
+        &self,
+        tx: &mut crate::store::Tx,
+    ) -> Result<((Space, SpaceRole), store::Wanted)> {
         let place = store::workspace(tx, &self.org, &self.workspace).await?;
         let wanted = store::Wanted::parse(&self.session_id);
         Ok((place, wanted.ok_or_else(|| Error::not_found("session"))?))
@@ -89,22 +90,16 @@ pub(super) async fn saved_session_save(
     key: IdempotencyKey,
     body: Unread<SessionCreateRequest>,
 ) -> BareAnswer<Bare200<SessionResponse>> {
-    let call = Call::writing(&ctx, Scope::SessionsWrite).await?;
-    let mut body = call.body(body).await?;
-    let mut first = match call.post(key, &mut body).await? {
-        Write::Replay(reply) => return Ok(reply),
-        Write::First(first) => first,
-    };
-    let outcome: Result<Kept> = async {
-        let save = body.into_inner()?.into();
-        let place = path.into_inner().enter(&mut first.tx).await?;
-        let session = store::save(&mut first.tx, &place, &save).await?;
+    let mut call = Call::writing(&ctx, Scope::SessionsWrite).await?;
+    let body = call.body(body).await?;
+    call.create(key, body, async |tx, body| {
+        let save = body.into();
+        let place = path.into_inner().enter(tx).await?;
+        let session = store::save(tx, &place, &save).await?;
         let right = Right::Session(place.0.id.clone(), session.id.clone(), SpaceRole::Member);
-        Ok(Recorded::bare::<Bare200<SessionResponse>>(SessionResponse::from(session))?
-            .kept_for(right))
-    }
-    .await;
-    Ok(first.finish(outcome).await?)
+        Kept::new(&SessionResponse::from(session), right)
+    })
+    .await
 }
 
 /// List saved sessions
@@ -120,17 +115,17 @@ pub(super) async fn saved_session_list(
     path: Path<WorkspacePath>,
     params: Params<ListParams>,
 ) -> BareAnswer<Bare200<SessionListResponse>> {
-    let call = Call::reading(&ctx, Scope::SessionsRead).await?;
-    let params = params.into_inner()?;
+    let mut call = Call::reading(&ctx, Scope::SessionsRead);
+    let path = path.into_inner();
+    let params = call.valid(params.into_inner()).await?;
     let (page, limit, order) = (params.page(), params.limit(), params.order());
     let filter = params.filter();
-    let mut tx = call.begin().await?;
-    let outcome = async {
-        let (space, _) = path.into_inner().enter(&mut tx).await?;
-        store::list(&mut tx, &space, &filter, order, (page.into(), limit.into())).await
-    }
-    .await;
-    let (sessions, total) = call.end(tx, outcome).await?;
+    let (sessions, total) = call
+        .read(async |tx| {
+            let (space, _) = path.enter(tx).await?;
+            store::list(tx, &space, &filter, order, (page.into(), limit.into())).await
+        })
+        .await?;
     Reply::bare(SessionListResponse::of(sessions, total, page, limit))
 }
 
@@ -145,15 +140,16 @@ pub(super) async fn saved_session_facets(
     path: Path<WorkspacePath>,
     params: Params<FacetParams>,
 ) -> BareAnswer<Bare200<SessionFacetsResponse>> {
-    let call = Call::reading(&ctx, Scope::SessionsRead).await?;
-    let filter = params.into_inner()?.filter();
-    let mut tx = call.begin().await?;
-    let outcome = async {
-        let (space, _) = path.into_inner().enter(&mut tx).await?;
-        store::facets(&mut tx, &space, &filter).await
-    }
-    .await;
-    Reply::bare(SessionFacetsResponse::of(call.end(tx, outcome).await?))
+    let mut call = Call::reading(&ctx, Scope::SessionsRead);
+    let path = path.into_inner();
+    let filter = call.valid(params.into_inner()).await?.filter();
+    Reply::bare(SessionFacetsResponse::of(
+        call.read(async |tx| {
+            let (space, _) = path.enter(tx).await?;
+            store::facets(tx, &space, &filter).await
+        })
+        .await?,
+    ))
 }
 
 /// View a saved session
@@ -165,14 +161,16 @@ pub(super) async fn saved_session_view(
     ctx: Ctx,
     path: Path<SavedSessionPath>,
 ) -> BareAnswer<Bare200<SessionResponse>> {
-    let call = Call::reading(&ctx, Scope::SessionsRead).await?;
-    let mut tx = call.begin().await?;
-    let outcome = async {
-        let ((space, _), wanted) = path.into_inner().enter(&mut tx).await?;
-        store::view(&mut tx, &space, wanted).await
-    }
-    .await;
-    Reply::bare(call.end(tx, outcome).await?.into())
+    let path = path.into_inner();
+    let mut call = Call::reading(&ctx, Scope::SessionsRead);
+    Reply::bare(
+        call.read(async |tx| {
+            let ((space, _), wanted) = path.enter(tx).await?;
+            store::view(tx, &space, wanted).await
+        })
+        .await?
+        .into(),
+    )
 }
 
 /// Update a saved session
@@ -187,16 +185,17 @@ pub(super) async fn saved_session_update(
     path: Path<SavedSessionPath>,
     body: Unread<SessionUpdateRequest>,
 ) -> BareAnswer<Bare200<SessionResponse>> {
-    let call = Call::writing(&ctx, Scope::SessionsWrite).await?;
+    let mut call = Call::writing(&ctx, Scope::SessionsWrite).await?;
     let body = call.body(body).await?;
     let change = body.into_inner()?.into();
-    let mut tx = call.begin().await?;
-    let outcome = async {
-        let (place, wanted) = path.into_inner().enter(&mut tx).await?;
-        store::update(&mut tx, &place, wanted, &change).await
-    }
-    .await;
-    Reply::bare(call.end(tx, outcome).await?.into())
+    Reply::bare(
+        call.write(async |tx| {
+            let (place, wanted) = path.into_inner().enter(tx).await?;
+            store::update(tx, &place, wanted, &change).await
+        })
+        .await?
+        .into(),
+    )
 }
 
 /// Archive a saved session
@@ -232,17 +231,11 @@ async fn set_archived(
     archived: bool,
 ) -> BareAnswer<Bare200<SessionResponse>> {
     let call = Call::writing(ctx, Scope::SessionsWrite).await?;
-    let mut first = match call.post_bodiless(key, ctx.request.uri().path()).await? {
-        Write::Replay(reply) => return Ok(reply),
-        Write::First(first) => first,
-    };
-    let outcome: Result<Kept> = async {
-        let (place, wanted) = path.into_inner().enter(&mut first.tx).await?;
-        let session = store::set_archived(&mut first.tx, &place, wanted, archived).await?;
+    call.create(key, Json::none(), async |tx, ()| {
+        let (place, wanted) = path.into_inner().enter(tx).await?;
+        let session = store::set_archived(tx, &place, wanted, archived).await?;
         let right = Right::Change(place.0.id.clone(), session.id.clone());
-        Ok(Recorded::bare::<Bare200<SessionResponse>>(SessionResponse::from(session))?
-            .kept_for(right))
-    }
-    .await;
-    Ok(first.finish(outcome).await?)
+        Kept::new(&SessionResponse::from(session), right)
+    })
+    .await
 }

@@ -2,22 +2,19 @@
 
 use super::pages::{check_rows, most_rows, total};
 use super::spaces::MAX_SLUG;
-use super::{Call, Ctx, Reading};
+use super::{Call, Ctx, Kept};
 use crate::auth::{Scope, SpaceRole};
 use crate::error::{Error, Result};
-use crate::http::reply::Recorded;
 use crate::http::{
     Answer, Check, Created, IdempotencyKey, Issues, NoContent, Ok200, Params, Reply, Timestamp,
     Unread,
 };
-use crate::limits::{Kept, Write};
 use crate::store::ids::{SessionId, SpaceId, UserId};
 use crate::store::rights::Right;
 use crate::store::session_kinds::{Labels, SessionOrigin, SessionVisibility};
 use crate::store::usage::Usage;
 use crate::store::{Paging, sessions as store, spaces};
 use dropshot::{Path, endpoint};
-use futures::FutureExt;
 use schemars::JsonSchema;
 use schemars::schema::{InstanceType, Schema, SchemaObject, StringValidation};
 use serde::{Deserialize, Serialize};
@@ -374,21 +371,18 @@ pub(super) async fn session_list(
     path: Path<SpacePath>,
     params: Params<SessionListParams>,
 ) -> Answer<Ok200<SessionList>> {
-    let reading = Reading::new(&ctx, Scope::SessionsRead);
-    let slug = reading.valid(checked_slug(path.into_inner().slug)).await?;
-    let SessionListParams { include_eval, before, limit } =
-        reading.valid(params.into_inner()).await?;
+    let mut call = Call::reading(&ctx, Scope::SessionsRead);
+    let slug = call.valid(checked_slug(path.into_inner().slug)).await?;
+    let SessionListParams { include_eval, before, limit } = call.valid(params.into_inner()).await?;
     let workloads = match include_eval {
         Some(true) => store::Workloads::Shown,
         _ => store::Workloads::Hidden,
     };
-    let (_, listed) = reading
-        .run((slug, workloads, Paging { before, limit }), |tx, (slug, workloads, paging)| {
-            let list = async move {
-                let (space, _) = spaces::view_by_slug(tx, slug).await?;
-                store::list(tx, &space, *workloads, paging).await
-            };
-            list.boxed()
+    let paging = Paging { before, limit };
+    let listed = call
+        .read(async |tx| {
+            let (space, _) = spaces::view_by_slug(tx, &slug).await?;
+            store::list(tx, &space, workloads, &paging).await
         })
         .await?;
     Reply::ok(SessionList {
@@ -407,25 +401,20 @@ pub(super) async fn session_create(
     key: IdempotencyKey,
     body: Unread<SessionCreate>,
 ) -> Answer<Created<SessionData>> {
-    let call = Call::writing(&ctx, Scope::SessionsWrite).await?;
-    let mut body = call.body(body).await?;
-    let mut first = match call.post(key, &mut body).await? {
-        Write::Replay(reply) => return Ok(reply),
-        Write::First(first) => first,
-    };
-    let outcome: Result<Kept> = async {
-        let new = body.into_inner()?.into();
+    let mut call = Call::writing(&ctx, Scope::SessionsWrite).await?;
+    let body = call.body(body).await?;
+    call.create(key, body, async |tx, body| {
+        let new = body.into();
         let slug = checked_slug(path.into_inner().slug)?;
-        let space = spaces::view_by_slug(&mut first.tx, &slug).await?;
+        let space = spaces::view_by_slug(tx, &slug).await?;
         let new = with_default_model(new, &space.0);
-        let session = store::create(&mut first.tx, &space, &new).await?;
+        let session = store::create(tx, &space, &new).await?;
         let location = format!("{}/spaces/{slug}/sessions/{}", super::PREFIX, session.id);
         let right = Right::Session(space.0.id, session.id.clone(), SpaceRole::Member);
         let data = SessionData { session: session.into() };
-        Ok(Recorded::envelope::<Created<SessionData>>(data, Some(location))?.kept_for(right))
-    }
-    .await;
-    first.finish(outcome).await
+        Ok(Kept::new(&data, right)?.at(location))
+    })
+    .await
 }
 
 /// View a session
@@ -433,15 +422,12 @@ pub(super) async fn session_create(
 /// By id, archived or not.
 #[endpoint { method = GET, path = "/api/spaces/{slug}/sessions/{sessionId}", tags = ["Sessions"], operation_id = "session_view" }]
 pub(super) async fn session_view(ctx: Ctx, path: Path<SessionPath>) -> Answer<Ok200<SessionData>> {
-    let reading = Reading::new(&ctx, Scope::SessionsRead);
-    let place = reading.valid(path.into_inner().parse()).await?;
-    let (_, session) = reading
-        .run(place, |tx, (slug, id)| {
-            let view = async move {
-                let (space, _) = spaces::view_by_slug(tx, slug).await?;
-                store::view(tx, &space, id).await
-            };
-            view.boxed()
+    let mut call = Call::reading(&ctx, Scope::SessionsRead);
+    let (slug, id) = call.valid(path.into_inner().parse()).await?;
+    let session = call
+        .read(async |tx| {
+            let (space, _) = spaces::view_by_slug(tx, &slug).await?;
+            store::view(tx, &space, &id).await
         })
         .await?;
     Reply::ok(SessionData { session: session.into() })
@@ -456,17 +442,16 @@ pub(super) async fn session_update(
     path: Path<SessionPath>,
     body: Unread<SessionUpdate>,
 ) -> Answer<Ok200<SessionData>> {
-    let call = Call::writing(&ctx, Scope::SessionsWrite).await?;
+    let mut call = Call::writing(&ctx, Scope::SessionsWrite).await?;
     let body = call.body(body).await?;
     let (slug, id) = path.into_inner().parse()?;
     let change = body.into_inner()?.into();
-    let mut tx = call.begin().await?;
-    let outcome = async {
-        let space = spaces::view_by_slug(&mut tx, &slug).await?;
-        store::update(&mut tx, &space, &id, &change).await
-    }
-    .await;
-    let session = call.end(tx, outcome).await?;
+    let session = call
+        .write(async |tx| {
+            let space = spaces::view_by_slug(tx, &slug).await?;
+            store::update(tx, &space, &id, &change).await
+        })
+        .await?;
     Reply::ok(SessionData { session: session.into() })
 }
 
@@ -478,12 +463,10 @@ pub(super) async fn session_update(
 pub(super) async fn session_archive(ctx: Ctx, path: Path<SessionPath>) -> Answer<NoContent> {
     let call = Call::writing(&ctx, Scope::SessionsWrite).await?;
     let (slug, id) = path.into_inner().parse()?;
-    let mut tx = call.begin().await?;
-    let outcome = async {
-        let space = spaces::view_by_slug(&mut tx, &slug).await?;
-        store::archive(&mut tx, &space, &id).await
-    }
-    .await;
-    call.end(tx, outcome).await?;
+    call.write(async |tx| {
+        let space = spaces::view_by_slug(tx, &slug).await?;
+        store::archive(tx, &space, &id).await
+    })
+    .await?;
     Reply::no_content()
 }

@@ -1,14 +1,12 @@
 //! Who is in a Space (contract A8, E3).
 
 use super::pages::{PageParams, total};
-use super::{Call, Ctx};
+use super::{Call, Ctx, Kept};
 use crate::auth::{Scope, SpaceRole};
 use crate::error::{Error, Result};
-use crate::http::reply::Recorded;
 use crate::http::{
     Answer, Check, Created, IdempotencyKey, NoContent, Ok200, Params, Reply, Timestamp, Unread,
 };
-use crate::limits::{Kept, Write};
 use crate::store::ids::{SpaceId, UserId};
 use crate::store::rights::Right;
 use crate::store::space_members as store;
@@ -133,12 +131,10 @@ pub(super) async fn space_member_list(
     path: Path<SpaceMembersPath>,
     params: Params<PageParams<UserId>>,
 ) -> Answer<Ok200<SpaceMemberList>> {
-    let call = Call::reading(&ctx, Scope::SpacesRead).await?;
-    let space = path.into_inner().parse()?;
-    let paging = params.into_inner()?.into();
-    let mut tx = call.begin().await?;
-    let outcome = store::list(&mut tx, &space, &paging).await;
-    let listed = call.end(tx, outcome).await?;
+    let mut call = Call::reading(&ctx, Scope::SpacesRead);
+    let space = call.valid(path.into_inner().parse()).await?;
+    let paging = call.valid(params.into_inner()).await?.into();
+    let listed = call.read(async |tx| store::list(tx, &space, &paging).await).await?;
     Reply::ok(SpaceMemberList {
         members: listed.rows.into_iter().map(SpaceMember::try_from).collect::<Result<_>>()?,
         total: total(listed.total),
@@ -156,23 +152,16 @@ pub(super) async fn space_member_add(
     key: IdempotencyKey,
     body: Unread<SpaceMemberAdd>,
 ) -> Answer<Created<SpaceMemberData>> {
-    let call = Call::writing(&ctx, Scope::SpacesWrite).await?;
-    let mut body = call.body(body).await?;
-    let mut first = match call.post(key, &mut body).await? {
-        Write::Replay(reply) => return Ok(reply),
-        Write::First(first) => first,
-    };
-    let outcome: Result<Kept> = async {
-        let SpaceMemberAdd { user_id, role } = body.into_inner()?;
+    let mut call = Call::writing(&ctx, Scope::SpacesWrite).await?;
+    let body = call.body(body).await?;
+    call.create(key, body, async |tx, SpaceMemberAdd { user_id, role }| {
         let space = path.into_inner().parse()?;
-        let member = store::add(&mut first.tx, &space, &user_id, role).await?;
+        let member = store::add(tx, &space, &user_id, role).await?;
         let location = format!("{}/projects/{space}/members/{user_id}", super::PREFIX);
         let data = SpaceMemberData { member: member.try_into()? };
-        Ok(Recorded::envelope::<Created<SpaceMemberData>>(data, Some(location))?
-            .kept_for(Right::Space(space, SpaceRole::Owner)))
-    }
-    .await;
-    first.finish(outcome).await
+        Ok(Kept::new(&data, Right::Space(space, SpaceRole::Owner))?.at(location))
+    })
+    .await
 }
 
 /// Change a member's role in a Space
@@ -184,13 +173,11 @@ pub(super) async fn space_member_update(
     path: Path<SpaceMemberPath>,
     body: Unread<SpaceMemberUpdate>,
 ) -> Answer<Ok200<SpaceMemberData>> {
-    let call = Call::writing(&ctx, Scope::SpacesWrite).await?;
+    let mut call = Call::writing(&ctx, Scope::SpacesWrite).await?;
     let body = call.body(body).await?;
     let (space, user) = path.into_inner().parse()?;
     let SpaceMemberUpdate { role } = body.into_inner()?;
-    let mut tx = call.begin().await?;
-    let outcome = store::update(&mut tx, &space, &user, role).await;
-    let member = call.end(tx, outcome).await?;
+    let member = call.write(async |tx| store::update(tx, &space, &user, role).await).await?;
     Reply::ok(SpaceMemberData { member: member.try_into()? })
 }
 
@@ -205,8 +192,6 @@ pub(super) async fn space_member_remove(
 ) -> Answer<NoContent> {
     let call = Call::writing(&ctx, Scope::SpacesWrite).await?;
     let (space, user) = path.into_inner().parse()?;
-    let mut tx = call.begin().await?;
-    let outcome = store::remove(&mut tx, &space, &user).await;
-    call.end(tx, outcome).await?;
+    call.write(async |tx| store::remove(tx, &space, &user).await).await?;
     Reply::no_content()
 }

@@ -1,20 +1,17 @@
 //! Spaces (contract B1). The URL says `projects`.
 
 use super::sessions::MAX_MODEL;
-use super::{Call, Ctx, Reading};
+use super::{Call, Ctx, Kept};
 use crate::auth::{Scope, SpaceRole};
 use crate::error::{Error, Result};
-use crate::http::reply::Recorded;
 use crate::http::{
     Answer, Check, Created, IdempotencyKey, Issues, NoContent, Ok200, Params, Reply, Timestamp,
     Unread,
 };
-use crate::limits::{Kept, Write};
 use crate::store::ids::{OrgId, SpaceId};
 use crate::store::rights::Right;
 use crate::store::spaces as store;
 use dropshot::{Path, endpoint};
-use futures::FutureExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -275,13 +272,10 @@ struct SpacePath {
 /// empty.
 #[endpoint { method = GET, path = "/api/projects", tags = ["Spaces"], operation_id = "space_list" }]
 pub(super) async fn space_list(ctx: Ctx, query: Params<PageParams>) -> Answer<Ok200<SpacePage>> {
-    let reading = Reading::new(&ctx, Scope::SpacesRead);
-    let PageParams { page, limit } = reading.valid(query.into_inner()).await?;
-    let (_, (spaces, total)) = reading
-        .run((page, limit), |tx, (page, limit)| {
-            store::list(tx, (*page).into(), (*limit).into()).boxed()
-        })
-        .await?;
+    let mut call = Call::reading(&ctx, Scope::SpacesRead);
+    let PageParams { page, limit } = call.valid(query.into_inner()).await?;
+    let (spaces, total) =
+        call.read(async |tx| store::list(tx, page.into(), limit.into()).await).await?;
     Reply::ok(SpacePage {
         projects: spaces.into_iter().map(Space::from).collect(),
         page,
@@ -300,21 +294,16 @@ pub(super) async fn space_create(
     key: IdempotencyKey,
     body: Unread<SpaceCreate>,
 ) -> Answer<Created<SpaceData>> {
-    let call = Call::writing(&ctx, Scope::SpacesWrite).await?;
-    let mut body = call.body(body).await?;
-    let mut first = match call.post(key, &mut body).await? {
-        Write::Replay(reply) => return Ok(reply),
-        Write::First(first) => first,
-    };
-    let outcome: Result<Kept> = async {
-        let space = store::create(&mut first.tx, &body.into_inner()?.into()).await?;
+    let mut call = Call::writing(&ctx, Scope::SpacesWrite).await?;
+    let body = call.body(body).await?;
+    call.create(key, body, async |tx, body| {
+        let space = store::create(tx, &body.into()).await?;
         let location = format!("{}/projects/{}", super::PREFIX, space.id);
         let right = Right::Space(space.id.clone(), SpaceRole::Viewer);
         let data = SpaceData { project: space.into() };
-        Ok(Recorded::envelope::<Created<SpaceData>>(data, Some(location))?.kept_for(right))
-    }
-    .await;
-    first.finish(outcome).await
+        Ok(Kept::new(&data, right)?.at(location))
+    })
+    .await
 }
 
 /// View a Space
@@ -322,10 +311,10 @@ pub(super) async fn space_create(
 /// By id. A Space of the organization that the caller is not a member of is forbidden.
 #[endpoint { method = GET, path = "/api/projects/{projectId}", tags = ["Spaces"], operation_id = "space_view" }]
 pub(super) async fn space_view(ctx: Ctx, path: Path<SpacePath>) -> Answer<Ok200<SpaceData>> {
-    let reading = Reading::new(&ctx, Scope::SpacesRead);
+    let mut call = Call::reading(&ctx, Scope::SpacesRead);
     let id = path.into_inner().project_id.parse().map_err(|_| Error::not_found("Space"));
-    let id = reading.valid(id).await?;
-    let (_, (space, _)) = reading.run(id, |tx, id| store::view(tx, id).boxed()).await?;
+    let id = call.valid(id).await?;
+    let (space, _) = call.read(async |tx| store::view(tx, &id).await).await?;
     Reply::ok(SpaceData { project: space.into() })
 }
 
@@ -339,13 +328,11 @@ pub(super) async fn space_update(
     path: Path<SpacePath>,
     body: Unread<SpaceUpdate>,
 ) -> Answer<Ok200<SpaceData>> {
-    let call = Call::writing(&ctx, Scope::SpacesWrite).await?;
+    let mut call = Call::writing(&ctx, Scope::SpacesWrite).await?;
     let body = call.body(body).await?;
     let id = path.into_inner().project_id.parse().map_err(|_| Error::not_found("Space"))?;
     let change = body.into_inner()?.into();
-    let mut tx = call.begin().await?;
-    let outcome = store::update(&mut tx, &id, &change).await;
-    let space = call.end(tx, outcome).await?;
+    let space = call.write(async |tx| store::update(tx, &id, &change).await).await?;
     Reply::ok(SpaceData { project: space.into() })
 }
 
@@ -358,9 +345,7 @@ pub(super) async fn space_update(
 pub(super) async fn space_archive(ctx: Ctx, path: Path<SpacePath>) -> Answer<NoContent> {
     let call = Call::writing(&ctx, Scope::SpacesWrite).await?;
     let id = path.into_inner().project_id.parse().map_err(|_| Error::not_found("Space"))?;
-    let mut tx = call.begin().await?;
-    let outcome = store::archive(&mut tx, &id).await;
-    call.end(tx, outcome).await?;
+    call.write(async |tx| store::archive(tx, &id).await).await?;
     Reply::no_content()
 }
 

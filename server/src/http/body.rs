@@ -62,30 +62,6 @@ impl<T> Json<T> {
         self.value
     }
 
-    /// Takes the error out, if there is one and it is such a one.
-    fn error(&mut self, which: impl Fn(&Error) -> bool) -> Result<()> {
-        match &self.value {
-            Err(error) if which(error) => {
-                let gone = Err(Error::Malformed("the body was read already".into()));
-                match std::mem::replace(&mut self.value, gone) {
-                    Err(error) => Err(error),
-                    Ok(_) => Ok(()),
-                }
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Takes out the reason why the body is refused, if there is one.
-    pub fn take_error(&mut self) -> Result<()> {
-        self.error(|_| true)
-    }
-
-    /// The same for a reason that another attempt may well repair.
-    pub fn take_fleeting_error(&mut self) -> Result<()> {
-        self.error(|error| !error.is_deterministic())
-    }
-
     /// The body if it is acceptable, without consuming it.
     pub fn peek(&self) -> Option<&T> {
         self.value.as_ref().ok()
@@ -94,6 +70,13 @@ impl<T> Json<T> {
     /// SHA-256 of the bytes as they came.
     pub fn digest(&self) -> [u8; 32] {
         self.digest
+    }
+}
+
+impl Json<()> {
+    /// For a request that has no body.
+    pub fn none() -> Self {
+        Json { value: Ok(()), digest: [0; 32] }
     }
 }
 

@@ -150,12 +150,18 @@ fn example_idempotency_key() -> &'static str {
 }
 
 /// The `Idempotency-Key` header, if the request has one.
-pub struct IdempotencyKey(Result<Option<String>>);
+pub struct IdempotencyKey {
+    /// The key, or why it is none.
+    pub key: Result<Option<String>>,
+    /// The path under which the answer is kept; `None`: the request's own.
+    pub kept_under: Option<String>,
+}
 
 impl IdempotencyKey {
-    /// The key, or why it is none.
-    pub fn into_inner(self) -> Result<Option<String>> {
-        self.0
+    /// The same for an answer that is kept under another path than the request's, which may hold
+    /// something that must not be stored.
+    pub fn under(self, path: String) -> Self {
+        IdempotencyKey { kept_under: Some(path), ..self }
     }
 }
 
@@ -170,7 +176,7 @@ impl SharedExtractor for IdempotencyKey {
                 "must be sent once, as 1 to 255 visible ASCII characters",
             )
         };
-        let value = match (values.next(), values.next()) {
+        let key = match (values.next(), values.next()) {
             (None, _) => Ok(None),
             (Some(value), None)
                 if IDEMPOTENCY_KEY_LENGTH.contains(&value.len())
@@ -180,7 +186,7 @@ impl SharedExtractor for IdempotencyKey {
             }
             _ => Err(refused()),
         };
-        Ok(IdempotencyKey(value))
+        Ok(IdempotencyKey { key, kept_under: None })
     }
 
     fn metadata(content_type: ApiEndpointBodyContentType) -> ExtractorMetadata {

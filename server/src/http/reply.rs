@@ -38,6 +38,35 @@ pub struct NoContent;
 /// 200, with a stream of server-sent events, each of which a `T` describes.
 pub struct EventStream<T>(PhantomData<T>);
 
+/// An answer that is made of data.
+pub trait Rendered: Documented {
+    /// What it shows.
+    type Data;
+    /// Status and body for `data`.
+    fn recorded(data: &Self::Data) -> Result<Recorded>;
+}
+
+impl<T: Serialize + JsonSchema + Send + Sync + 'static> Rendered for Ok200<T> {
+    type Data = T;
+    fn recorded(data: &T) -> Result<Recorded> {
+        Recorded::json::<Self>(&Envelope::new(data))
+    }
+}
+
+impl<T: Serialize + JsonSchema + Send + Sync + 'static> Rendered for Bare200<T> {
+    type Data = T;
+    fn recorded(data: &T) -> Result<Recorded> {
+        Recorded::json::<Self>(data)
+    }
+}
+
+impl<T: Serialize + JsonSchema + Send + Sync + 'static> Rendered for Created<T> {
+    type Data = T;
+    fn recorded(data: &T) -> Result<Recorded> {
+        Recorded::json::<Self>(&Envelope::new(data))
+    }
+}
+
 impl<T: Serialize + JsonSchema + Send + Sync + 'static> Documented for Ok200<T> {
     const STATUS: StatusCode = StatusCode::OK;
     fn metadata() -> ApiEndpointResponse {
@@ -85,15 +114,9 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// `data` in the envelope, with `D`'s status.
-    pub fn envelope<D: Documented>(data: impl Serialize, location: Option<String>) -> Result<Self> {
-        let body = serde_json::to_string(&Envelope::new(data)).map_err(Error::internal)?;
-        Ok(Recorded { status: D::STATUS, body, location })
-    }
-
-    /// `data` as the whole body, with `D`'s status.
-    pub fn bare<D: Documented>(data: impl Serialize) -> Result<Self> {
-        let body = serde_json::to_string(&data).map_err(Error::internal)?;
+    /// `body` as JSON, with `D`'s status.
+    fn json<D: Documented>(body: &impl Serialize) -> Result<Self> {
+        let body = serde_json::to_string(body).map_err(Error::internal)?;
         Ok(Recorded { status: D::STATUS, body, location: None })
     }
 
@@ -139,14 +162,14 @@ impl<D: Documented> Reply<D> {
 impl<T: Serialize + JsonSchema + Send + Sync + 'static> Reply<Ok200<T>> {
     /// 200 with `data`.
     pub fn ok(data: T) -> Answer<Ok200<T>> {
-        Ok(Reply::from_recorded(Recorded::envelope::<Ok200<T>>(data, None)?))
+        Ok(Reply::from_recorded(Ok200::recorded(&data)?))
     }
 }
 
 impl<T: Serialize + JsonSchema + Send + Sync + 'static> Reply<Bare200<T>> {
     /// 200 with `data` as the whole body.
     pub fn bare(data: T) -> BareAnswer<Bare200<T>> {
-        Ok(Reply::from_recorded(Recorded::bare::<Bare200<T>>(data)?))
+        Ok(Reply::from_recorded(Bare200::recorded(&data)?))
     }
 }
 

@@ -93,6 +93,12 @@ pub fn set_header(name: HeaderName, value: HeaderValue) {
     let _ = SCOPE.try_with(|s| s.headers.borrow_mut().insert(name, value));
 }
 
+/// Says that the answer was given before, and nothing was done now.
+pub fn mark_replayed() {
+    let name = HeaderName::from_static("idempotency-replayed");
+    set_header(name, HeaderValue::from_static("true"));
+}
+
 /// The headers set so far; leaves none.
 pub fn take_headers() -> HeaderMap {
     SCOPE.try_with(|s| s.headers.take()).unwrap_or_default()

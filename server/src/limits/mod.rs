@@ -6,9 +6,7 @@ mod known;
 mod rate;
 mod seats;
 
-pub use idempotency::{
-    Claimed, First, Kept, Part, Paused, WithSecret, Write, begin, begin_bodiless, begin_part,
-};
+pub use idempotency::{Answer, Answered, Claimed, Kept, Once};
 pub use known::KnownKeys;
 pub use rate::{Applicant, Bucket, Limits, Quota, count_failure, digest};
 pub use seats::{Concurrency, SEAT_PATIENCE, Seat, Seats};

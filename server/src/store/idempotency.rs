@@ -21,15 +21,22 @@ pub struct Key<'a> {
     pub digest: &'a [u8; 32],
 }
 
-/// A stored answer.
+/// An answer, as it is kept.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Stored {
+pub struct Answer {
     /// HTTP status.
     pub status: u16,
     /// The body, byte for byte.
     pub body: String,
     /// The `Location` header.
     pub location: Option<String>,
+}
+
+/// A stored answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// The answer.
+    pub answer: Answer,
     /// The rights that it takes to be shown it again.
     pub rights: Vec<Right>,
 }
@@ -79,9 +86,7 @@ pub async fn claim(tx: &mut Tx, key: Key<'_>) -> Result<Claim> {
         ("replay", Some(status), Some(body)) => {
             let rights = row.rights.unwrap_or_default();
             Claim::Replay(Stored {
-                status: status.unsigned_abs(),
-                body,
-                location: row.location,
+                answer: Answer { status: status.unsigned_abs(), body, location: row.location },
                 rights: rights.iter().map(|text| Right::parse(text)).collect::<Result<_>>()?,
             })
         }
@@ -92,7 +97,8 @@ pub async fn claim(tx: &mut Tx, key: Key<'_>) -> Result<Claim> {
 }
 
 /// Records the answer, in the transaction that did the work.
-pub async fn record(tx: &mut Tx, key: Key<'_>, answer: &Stored) -> Result<()> {
+pub async fn record(tx: &mut Tx, key: Key<'_>, stored: &Stored) -> Result<()> {
+    let Stored { answer, rights } = stored;
     let (key_id, org_id) = (tx.caller().key_id.clone(), tx.caller().org_id.clone());
     let now = tx.now();
     diesel::sql_query(
@@ -110,7 +116,7 @@ pub async fn record(tx: &mut Tx, key: Key<'_>, answer: &Stored) -> Result<()> {
     .bind::<Text, _>(&answer.body)
     .bind::<Nullable<Text>, _>(answer.location.as_deref())
     .bind::<Nullable<Timestamptz>, _>(now)
-    .bind::<Array<Text>, _>(answer.rights.iter().map(Right::stored).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(rights.iter().map(Right::stored).collect::<Vec<_>>())
     .kept()
     .execute(tx.connection())
     .await?;

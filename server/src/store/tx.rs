@@ -86,6 +86,20 @@ impl Tx {
         self.connection.rollback().await
     }
 
+    /// Ends the transaction by what came of its work: makes it durable, or undoes it.
+    pub async fn end<T>(self, outcome: Result<T>) -> Result<T> {
+        match outcome {
+            Ok(value) => {
+                self.commit().await?;
+                Ok(value)
+            }
+            Err(error) => {
+                self.rollback().await?;
+                Err(error)
+            }
+        }
+    }
+
     /// Ends what has changed nothing, without anybody waiting for it. Should it fail, the
     /// connection leaves the pool.
     pub fn let_go(self) {

@@ -1,12 +1,10 @@
 //! Many notes at once (contract E3).
 
 use super::{Memory, MemoryCreate, right_to};
-use crate::api::{Call, Ctx};
+use crate::api::{Call, Ctx, Kept};
 use crate::auth::Scope;
 use crate::error::Result;
-use crate::http::reply::Recorded;
 use crate::http::{Answer, Check, Created, IdempotencyKey, Issues, Unread, scope};
-use crate::limits::{Kept, Write};
 use crate::search::{embedder::Urgency, owner};
 use crate::store::memory as store;
 use crate::store::rights::Right;
@@ -64,8 +62,8 @@ pub(in crate::api) async fn memory_batch(
     key: IdempotencyKey,
     body: Unread<MemoryBatch>,
 ) -> Answer<Created<MemoryBatchData>> {
-    let call = Call::writing(&ctx, Scope::MemoryWrite).await?;
-    let mut body = call.body(body).await?;
+    let mut call = Call::writing(&ctx, Scope::MemoryWrite).await?;
+    let body = call.body(body).await?;
     // before the transaction, as with a single note
     let search = &call.app().search;
     search.check_backlog(call.caller())?;
@@ -78,30 +76,25 @@ pub(in crate::api) async fn memory_batch(
         }
         None => Vec::new(),
     };
-    let mut first = match call.post(key, &mut body).await? {
-        Write::Replay(reply) => return Ok(reply),
-        Write::First(first) => first,
-    };
-    let outcome: Result<Kept> = async {
-        let new: Vec<store::NewMemory> =
-            body.into_inner()?.memories.into_iter().map(Into::into).collect();
-        let embedded: Vec<_> = vectors.iter().map(|v| v.as_ref().map(|v| v.embedded())).collect();
-        let embedded: Vec<_> = embedded.iter().map(Option::as_ref).collect();
-        let written = store::create_all(&mut first.tx, &new, &embedded).await?;
-        let mut rights: Vec<_> = written.iter().map(right_to).collect();
-        rights.sort_unstable_by_key(Right::stored);
-        rights.dedup();
-        let memories = written.into_iter().map(Memory::try_from).collect::<Result<_>>()?;
-        let data = MemoryBatchData { memories };
-        Ok(Recorded::envelope::<Created<MemoryBatchData>>(data, None)?.kept_for_all(rights))
-    }
-    .await;
-    if let Err(error) = &outcome {
-        search.note_backlog(call.caller(), error);
-    }
-    let answer = first.finish(outcome).await?;
-    if vectors.iter().any(Option::is_none) {
+    let answer = call
+        .create(key, body, async |tx, body| {
+            let new: Vec<store::NewMemory> = body.memories.into_iter().map(Into::into).collect();
+            let embedded: Vec<_> =
+                vectors.iter().map(|v| v.as_ref().map(|v| v.embedded())).collect();
+            let embedded: Vec<_> = embedded.iter().map(Option::as_ref).collect();
+            let written = store::create_all(tx, &new, &embedded)
+                .await
+                .inspect_err(|error| search.note_backlog(call.caller(), error))?;
+            let mut rights: Vec<_> = written.iter().map(right_to).collect();
+            rights.sort_unstable_by_key(Right::stored);
+            rights.dedup();
+            let memories = written.into_iter().map(Memory::try_from).collect::<Result<_>>()?;
+            let data = MemoryBatchData { memories };
+            Kept::for_all(&data, rights)
+        })
+        .await;
+    if answer.is_ok() && vectors.iter().any(Option::is_none) {
         search.backfill().wake();
     }
-    Ok(answer)
+    answer
 }

@@ -73,7 +73,7 @@ pub(in crate::api) async fn memory_update(
     path: Path<MemoryPath>,
     body: Unread<MemoryUpdate>,
 ) -> Answer<Ok200<MemoryData>> {
-    let call = Call::writing(&ctx, Scope::MemoryWrite).await?;
+    let mut call = Call::writing(&ctx, Scope::MemoryWrite).await?;
     let body = call.body(body).await?;
     let id = path.into_inner().parse()?;
     let change: store::MemoryChange = body.into_inner()?.into();
@@ -83,10 +83,11 @@ pub(in crate::api) async fn memory_update(
         Some(content) => search.embed_note(content, &owner(call.caller(), Urgency::Single)).await?,
         None => None,
     };
-    let mut tx = call.begin().await?;
     let embedded = vectors.as_ref().map(|v| v.embedded());
-    let outcome = store::update(&mut tx, &id, &change, embedded.as_ref()).await;
-    let memory: Memory = call.end(tx, outcome).await?.try_into()?;
+    let memory: Memory = call
+        .write(async |tx| store::update(tx, &id, &change, embedded.as_ref()).await)
+        .await?
+        .try_into()?;
     if change.content.is_some() && vectors.is_none() {
         search.backfill().wake();
     }

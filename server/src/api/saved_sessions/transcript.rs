@@ -3,14 +3,12 @@
 use super::SavedSessionPath;
 use super::shapes::{Place, SessionResponse};
 use crate::api::messages::{MAX_COST_USD, MAX_TOKENS};
-use crate::api::{Call, Ctx};
+use crate::api::{Call, Ctx, Kept};
 use crate::auth::Scope;
 use crate::error::Result;
-use crate::http::reply::Recorded;
 use crate::http::{
     Bare200, BareAnswer, Check, IdempotencyKey, Issues, Params, Reply, Timestamp, Unread,
 };
-use crate::limits::{Kept, Write};
 use crate::store::ids::UserId;
 use crate::store::messages::Usage;
 use crate::store::rights::Right;
@@ -320,27 +318,21 @@ pub(in crate::api) async fn saved_session_transcript_append(
     key: IdempotencyKey,
     body: Unread<TranscriptAppendRequest>,
 ) -> BareAnswer<Bare200<TranscriptAppendResponse>> {
-    let call = Call::writing(&ctx, Scope::MessagesWrite).await?;
-    let mut body = call.body(body).await?;
-    let mut first = match call.post(key, &mut body).await? {
-        Write::Replay(reply) => return Ok(reply),
-        Write::First(first) => first,
-    };
-    let outcome: Result<Kept> = async {
-        let entries: Vec<_> =
-            body.into_inner()?.messages.into_iter().map(store::Entry::from).collect();
-        let (place, wanted) = path.into_inner().enter(&mut first.tx).await?;
-        let appended = store::append(&mut first.tx, &place, wanted, &entries).await?;
+    let mut call = Call::writing(&ctx, Scope::MessagesWrite).await?;
+    let body = call.body(body).await?;
+    call.create(key, body, async |tx, body| {
+        let entries: Vec<_> = body.messages.into_iter().map(store::Entry::from).collect();
+        let (place, wanted) = path.into_inner().enter(tx).await?;
+        let appended = store::append(tx, &place, wanted, &entries).await?;
         let right = Right::Change(place.0.id.clone(), appended.session.id.clone());
         let data = TranscriptAppendResponse {
             messages: appended.messages.into_iter().map(TranscriptMessage::from).collect(),
             appended: u32::try_from(appended.appended).unwrap_or(u32::MAX),
             session: appended.session.into(),
         };
-        Ok(Recorded::bare::<Bare200<TranscriptAppendResponse>>(data)?.kept_for(right))
-    }
-    .await;
-    Ok(first.finish(outcome).await?)
+        Kept::new(&data, right)
+    })
+    .await
 }
 
 /// Read a transcript
@@ -353,16 +345,16 @@ pub(in crate::api) async fn saved_session_transcript(
     path: Path<SavedSessionPath>,
     params: Params<TranscriptParams>,
 ) -> BareAnswer<Bare200<TranscriptResponse>> {
-    let call = Call::reading(&ctx, Scope::MessagesRead).await?;
-    let params = params.into_inner()?;
+    let mut call = Call::reading(&ctx, Scope::MessagesRead);
+    let path = path.into_inner();
+    let params = call.valid(params.into_inner()).await?;
     let (page, limit) = (params.page(), params.limit());
-    let mut tx = call.begin().await?;
-    let outcome = async {
-        let ((space, _), wanted) = path.into_inner().enter(&mut tx).await?;
-        store::list(&mut tx, &space, wanted, (page.into(), limit.into())).await
-    }
-    .await;
-    let (messages, total) = call.end(tx, outcome).await?;
+    let (messages, total) = call
+        .read(async |tx| {
+            let ((space, _), wanted) = path.enter(tx).await?;
+            store::list(tx, &space, wanted, (page.into(), limit.into())).await
+        })
+        .await?;
     let Place { total_pages, has_next, has_previous } = Place::of(total, page, limit);
     let messages = messages.into_iter().map(TranscriptMessage::from).collect();
     Reply::bare(TranscriptResponse {

@@ -1,5 +1,4 @@
-//! Writing calls with an idempotency key: the first wins, the others are told what it was told
-//! (contract A5, B9).
+//! Writing calls with an idempotency key: the first does the work, and repetitions get its answer.
 
 use super::refusal::Refusal;
 use super::tools::Tool;
@@ -7,7 +6,9 @@ use super::turn::Call;
 use crate::error::{Error, Result};
 use crate::http::reply::Recorded;
 use crate::http::rpc::Fault;
-use crate::limits::{Claimed, First, Part, begin_part};
+use crate::http::scope;
+use crate::limits::{Answer, Answered, Claimed, Kept, Once};
+use crate::store::Tx;
 use crate::store::rights::{Outside, Right};
 use http::{HeaderMap, StatusCode};
 use rmcp::model::JsonObject;
@@ -17,14 +18,6 @@ use sha2::{Digest, Sha256};
 
 /// What stands for the HTTP method in what is kept.
 const METHOD: &str = "MCP";
-
-/// A writing call, claimed or answered already.
-pub enum Once {
-    /// Do the work, then [`finish`].
-    First(Box<First>),
-    /// It was done before; this was the result.
-    Replay(Value),
-}
 
 /// The claim of a call. Whoever the call is made for belongs to it: the same key does not show to
 /// one member what was written for another.
@@ -49,30 +42,35 @@ pub fn claimed(
     })
 }
 
-/// Begins the work.
-pub async fn begin(call: &Call<'_>, claimed: Option<Claimed>) -> Result<Once, Refusal> {
-    Ok(match begin_part(call.server.store, &call.caller, claimed).await? {
-        Part::First(first) => Once::First(first),
-        Part::Replay(recorded) => Once::Replay(kept(recorded)?),
-    })
-}
-
-/// Ends the work, and keeps what came of it for those who have the right to see it.
-pub async fn finish(
-    first: First,
-    outcome: Result<(impl Serialize, Right)>,
+/// Does the work of a call unless it was done before, and keeps its result for those who have the
+/// right to see it.
+pub async fn create<T: Serialize>(
+    call: &Call<'_>,
+    claimed: Option<Claimed>,
+    work: impl AsyncFnOnce(&mut Tx) -> Result<(T, Right)>,
 ) -> Result<Value, Refusal> {
-    let outcome = outcome.and_then(|(result, right)| {
+    let refusal = |error: &Error| Recorded::failure(error).map(Answer::from);
+    let once = Once { store: call.server.store, caller: &call.caller, claimed, refusal };
+    let answered = once.run(async |tx| {
+        let (result, right) = work(tx).await?;
         let body = serde_json::to_string(&result).map_err(Error::internal)?;
-        Ok(Recorded { status: StatusCode::OK, body, location: None }.kept_for(right))
+        let answer = Answer { status: StatusCode::OK.as_u16(), body, location: None };
+        Ok(Kept { shown: answer.clone(), kept: answer, rights: vec![right] })
     });
-    kept(first.settle(outcome).await?)
+    match answered.await? {
+        Answered::Now(answer) => result(answer),
+        Answered::Before(answer) => {
+            scope::mark_replayed();
+            result(answer)
+        }
+    }
 }
 
-/// A kept result; or a kept failure, which is a whole message with the id of its own time.
-fn kept(recorded: Recorded) -> Result<Value, Refusal> {
-    let mut value: Value = serde_json::from_str(&recorded.body).map_err(Error::internal)?;
-    if recorded.status.is_success() {
+/// The result that was kept; or the failure, which is a whole message with the id of its own time.
+fn result(answer: Answer) -> Result<Value, Refusal> {
+    let Recorded { status, body, .. } = answer.try_into()?;
+    let mut value: Value = serde_json::from_str(&body).map_err(Error::internal)?;
+    if status.is_success() {
         return Ok(value);
     }
     let error = value["error"].take();
@@ -81,7 +79,7 @@ fn kept(recorded: Recorded) -> Result<Value, Refusal> {
         code: error["code"].as_i64().and_then(|n| n.try_into().ok()).ok_or_else(malformed)?,
         message: error["message"].as_str().ok_or_else(malformed)?.to_owned(),
         data: error["data"].clone(),
-        status: recorded.status,
+        status,
         headers: HeaderMap::new(),
     })))
 }

@@ -4,10 +4,10 @@ use super::Tool;
 use super::spaces::space_by_slug;
 use crate::api::memory::{MAX_QUERY, check_content, check_source_url, right_to};
 use crate::api::spaces::MAX_LIMIT;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::http::Timestamp;
 use crate::http::{Check, Issues};
-use crate::mcp::server::once::{self, Once};
+use crate::mcp::server::once;
 use crate::mcp::server::refusal::Refusal;
 use crate::mcp::server::truncation::{self, Cut, Truncation};
 use crate::mcp::server::turn::{Call, end};
@@ -243,13 +243,9 @@ pub async fn add_memory(
     // before the transaction, as in the REST API: no connection is to wait for the model
     let owner = search::owner(&call.caller, Urgency::Single);
     let vectors = call.server.search.embed_note(&note.content, &owner).await?;
-    let mut first = match once::begin(call, claimed).await? {
-        Once::Replay(result) => return Ok(result),
-        Once::First(first) => first,
-    };
-    let outcome = async {
+    once::create(call, claimed, async |tx| {
         let space_id = match &note.space_slug {
-            Some(slug) => Some(space_by_slug(&mut first.tx, slug).await?.0.id),
+            Some(slug) => Some(space_by_slug(tx, slug).await?.0.id),
             None => None,
         };
         let new = NewMemory {
@@ -260,11 +256,10 @@ pub async fn add_memory(
             source_url: note.source_url,
         };
         let embedded = vectors.as_ref().map(|v| v.embedded());
-        let memory = store::create(&mut first.tx, &new, embedded.as_ref()).await?;
+        let memory = store::create(tx, &new, embedded.as_ref()).await?;
         let right = right_to(&memory);
         let (memory, truncation) = truncation::fit_one(Note::of(memory, None))?;
-        Ok::<_, Error>((WrittenMemory { memory, truncation }, right))
-    }
-    .await;
-    once::finish(*first, outcome).await
+        Ok((WrittenMemory { memory, truncation }, right))
+    })
+    .await
 }

@@ -8,7 +8,7 @@ use crate::auth::SpaceRole;
 use crate::error::{Error, Result};
 use crate::http::Timestamp;
 use crate::http::{Check, Issues};
-use crate::mcp::server::once::{self, Once};
+use crate::mcp::server::once;
 use crate::mcp::server::refusal::Refusal;
 use crate::mcp::server::truncation::{self, Cut, Truncation};
 use crate::mcp::server::turn::{Call, end};
@@ -192,12 +192,8 @@ pub async fn post_message(
     call.require_actor("posting a message needs the header X-Switchy-Actor-User-Id")?;
     let claimed = once::claimed(call, Tool::PostMessage, &given, key);
     let message: PostMessage = super::arguments(given)?;
-    let mut first = match once::begin(call, claimed).await? {
-        Once::Replay(result) => return Ok(result),
-        Once::First(first) => first,
-    };
-    let outcome = async {
-        let (session, space) = session_by_id(&mut first.tx, &message.session_id).await?;
+    once::create(call, claimed, async |tx| {
+        let (session, space) = session_by_id(tx, &message.session_id).await?;
         let body = message.content.trim().to_owned();
         let new = NewMessage {
             mentions: mentions(&body),
@@ -207,11 +203,10 @@ pub async fn post_message(
             model: None,
             usage: None,
         };
-        let said = store::send(&mut first.tx, &space, &session.id, &new).await?;
+        let said = store::send(tx, &space, &session.id, &new).await?;
         let (message, truncation) = truncation::fit_one(Said::from(said))?;
         let right = Right::Session(space.0.id, session.id, SpaceRole::Member);
-        Ok::<_, Error>((PostedMessage { message, truncation }, right))
-    }
-    .await;
-    once::finish(*first, outcome).await
+        Ok((PostedMessage { message, truncation }, right))
+    })
+    .await
 }
