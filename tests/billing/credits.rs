@@ -108,7 +108,7 @@ async fn the_server_refills_by_itself() {
 }
 
 #[tokio::test]
-async fn credits_cost_two_round_trips() {
+async fn credits_cost_one_round_trip() {
     use crate::fixture::logs::Logs;
     let (log, logs) = Logs::new();
     let options = Options {
@@ -125,7 +125,7 @@ async fn credits_cost_two_round_trips() {
     }
     let lines = logs.lines();
     let last = lines.iter().rev().find(|l| l.contains("operation=credit_balance")).expect("one");
-    assert!(format!("{last} ").contains(" round_trips=2 "), "{last}");
+    assert!(format!("{last} ").contains(" round_trips=1 "), "{last}");
 }
 
 /// Spends credits of the caller's organization.
