@@ -11,7 +11,7 @@ use std::time::Duration;
 use switchy_server::error::Error;
 use switchy_server::http::connections::{ConnectionLimits, Connections, Respond};
 use switchy_server::http::gateway::{Gateway, GatewayConfig};
-use switchy_server::http::{Failure, Refusal};
+use switchy_server::http::{CanonicalFailure, Failure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -47,7 +47,7 @@ async fn of_switchy(
 async fn of_save_session(
     _ctx: RequestContext<()>,
     path: Path<Trouble>,
-) -> Result<HttpResponseOk<String>, Refusal> {
+) -> Result<HttpResponseOk<String>, CanonicalFailure> {
     Err(trouble(&path.into_inner().kind).await.into())
 }
 

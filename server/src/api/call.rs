@@ -8,7 +8,9 @@ use super::{App, Reading};
 use crate::auth::{Caller, Scope};
 use crate::error::{Error, Result};
 use crate::http::reply::{Documented, Recorded, Rendered, Reply};
-use crate::http::{Check, Dialect, IdempotencyKey, Json, Unread, check_client_version, scope};
+use crate::http::{
+    Check, Dialect, IdempotencyKey, Json, Unread, check_client_version, request_state,
+};
 use crate::limits::{self, Answer, Answered, Applicant, Bucket, Claimed, Once, Seat};
 use crate::store::Tx;
 use crate::store::ids::OrgId;
@@ -36,7 +38,7 @@ pub(super) fn check(
     caller: &Caller,
     scope: Option<Scope>,
 ) -> Result<()> {
-    if scope::dialect() == Dialect::SaveSession {
+    if request_state::dialect() == Dialect::SaveSession {
         check_client_version(request.headers(), app.min_client_version.as_ref())?;
     }
     scope.map_or(Ok(()), |scope| caller.require(scope))
@@ -254,7 +256,7 @@ fn reply<D: Documented>(answered: Answered) -> Result<Reply<D>> {
     let answer = match answered {
         Answered::Now(answer) => answer,
         Answered::Before(answer) => {
-            scope::mark_replayed();
+            request_state::mark_replayed();
             answer
         }
     };

@@ -1,13 +1,11 @@
 //! The canonical error envelope of the Save Session dialect (contract C1, D4): the same errors,
 //! another rendering.
 
-use super::envelope::render;
-use super::scope;
+use super::Dialect;
+use super::failure::row;
 use crate::error::{Error, Issue, Step};
-use dropshot::{ErrorStatusCode, HttpError, HttpResponseError};
-use http::StatusCode;
 use schemars::JsonSchema;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 /// What a program branches on. Newer servers may know more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -84,45 +82,6 @@ pub struct CanonicalError {
     pub kind: CanonicalErrorType,
 }
 
-/// Whether everything that is wrong is wrong with a header: such a request is a bad one rather than
-/// one with bad content.
-fn only_headers(issues: &[Issue]) -> bool {
-    issues.iter().all(|issue| issue.path.first() == Some(&Step::from("headers")))
-}
-
-/// Status and type of an error (contract D4).
-fn classify(error: &Error) -> (StatusCode, CanonicalErrorType) {
-    use CanonicalErrorType as Kind;
-    match error {
-        Error::Malformed(_) => (StatusCode::BAD_REQUEST, Kind::InvalidRequest),
-        Error::Invalid(issues) if only_headers(issues) => {
-            (StatusCode::BAD_REQUEST, Kind::InvalidRequest)
-        }
-        Error::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, Kind::ValidationError),
-        Error::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Kind::PayloadTooLarge),
-        Error::UnsupportedMediaType => {
-            (StatusCode::UNSUPPORTED_MEDIA_TYPE, Kind::UnsupportedMediaType)
-        }
-        Error::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, Kind::AuthenticationFailed),
-        Error::Forbidden(_) => (StatusCode::FORBIDDEN, Kind::Forbidden),
-        Error::NotFound(_) => (StatusCode::NOT_FOUND, Kind::NotFound),
-        Error::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, Kind::MethodNotAllowed),
-        Error::Conflict { .. } => (StatusCode::CONFLICT, Kind::AlreadyExists),
-        Error::UpgradeRequired { .. } => (StatusCode::UPGRADE_REQUIRED, Kind::UpgradeRequired),
-        // in this dialect a 409 says that the session exists, which a client takes for good news
-        Error::RateLimited { .. }
-        | Error::Crowded { .. }
-        | Error::Backlogged { .. }
-        | Error::QuotaReached(_) => (StatusCode::TOO_MANY_REQUESTS, Kind::RateLimited),
-        Error::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, Kind::ServiceUnavailable),
-        Error::Upstream { timed_out: false, .. } => (StatusCode::BAD_GATEWAY, Kind::BadGateway),
-        Error::Upstream { timed_out: true, .. } => {
-            (StatusCode::GATEWAY_TIMEOUT, Kind::GatewayTimeout)
-        }
-        Error::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, Kind::InternalError),
-    }
-}
-
 impl From<&Issue> for CanonicalIssue {
     fn from(issue: &Issue) -> Self {
         let name = |name: &str| LocStep::Name(name.to_owned());
@@ -150,7 +109,8 @@ impl From<&Issue> for CanonicalIssue {
 impl CanonicalError {
     /// What the caller is told of `error`.
     pub fn of(error: &Error) -> Self {
-        let (status, kind) = classify(error);
+        let row = row(error);
+        let (status, kind) = (row.status(Dialect::SaveSession), row.kind);
         let errors = match error {
             Error::Invalid(issues) if kind == CanonicalErrorType::ValidationError => {
                 Some(issues.iter().map(CanonicalIssue::from).collect())
@@ -158,63 +118,6 @@ impl CanonicalError {
             _ => None,
         };
         CanonicalError { code: status.as_u16(), detail: error.to_string(), errors, kind }
-    }
-}
-
-/// The status that `error` is answered with in this dialect.
-pub fn status_of(error: &Error) -> StatusCode {
-    classify(error).0
-}
-
-/// A domain error on its way out of a handler of this dialect. The gateway renders it.
-#[derive(Debug)]
-pub struct Refusal(pub Error);
-
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Self {
-        Refusal(error)
-    }
-}
-
-impl From<super::Failure> for Refusal {
-    fn from(failure: super::Failure) -> Self {
-        Refusal(failure.0)
-    }
-}
-
-impl From<HttpError> for Refusal {
-    fn from(error: HttpError) -> Self {
-        super::Failure::from(error).into()
-    }
-}
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0.chain())
-    }
-}
-
-impl Serialize for Refusal {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        CanonicalError::of(&self.0).serialize(s)
-    }
-}
-
-impl JsonSchema for Refusal {
-    fn schema_name() -> String {
-        CanonicalError::schema_name()
-    }
-    fn json_schema(generator: &mut schemars::r#gen::SchemaGenerator) -> schemars::schema::Schema {
-        CanonicalError::json_schema(generator)
-    }
-}
-
-impl HttpResponseError for Refusal {
-    fn status_code(&self) -> ErrorStatusCode {
-        // on the side, as `Failure` does, and for the same reasons
-        scope::answer_with(render(&self.0), self.0.chain());
-        ErrorStatusCode::from_status(status_of(&self.0))
-            .unwrap_or(ErrorStatusCode::INTERNAL_SERVER_ERROR)
     }
 }
 

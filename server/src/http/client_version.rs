@@ -33,7 +33,9 @@ mod tests {
         let minimum = minimum.map(|version| version.parse().expect("a version"));
         match check_client_version(&headers, minimum.as_ref()) {
             Ok(()) => 200,
-            Err(error) => crate::http::canonical::status_of(&error).as_u16(),
+            Err(error) => {
+                crate::http::failure::row(&error).status(crate::http::Dialect::SaveSession).as_u16()
+            }
         }
     }
 

@@ -1,12 +1,13 @@
 //! The one envelope around every answer (contract A3, A4, E1, E2), and the rendering of every
 //! failure in the dialect of its request.
 
-use super::canonical::{self, CanonicalError};
+use super::canonical::CanonicalError;
+use super::failure::row;
 use super::rpc::Fault;
-use super::{Dialect, scope};
+use super::{Dialect, request_state};
 use crate::error::{Error, Issue, Result, Step};
 use chrono::{DateTime, SecondsFormat, Utc};
-use dropshot::{Body, ErrorStatusCode, HttpError, HttpResponseError};
+use dropshot::Body;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use schemars::JsonSchema;
 use schemars::schema::{InstanceType, Schema, SchemaObject};
@@ -92,7 +93,7 @@ fn example_request_id() -> &'static str {
 impl Metadata {
     /// For the request that is running now.
     pub fn now() -> Self {
-        Metadata { timestamp: Utc::now().into(), request_id: scope::request_id() }
+        Metadata { timestamp: Utc::now().into(), request_id: request_state::request_id() }
     }
 }
 
@@ -197,55 +198,6 @@ pub struct ErrorEnvelope {
     pub metadata: Metadata,
 }
 
-/// A domain error on its way out. Handlers return it; the gateway renders it.
-#[derive(Debug)]
-pub struct Failure(pub Error);
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Failure(error)
-    }
-}
-
-/// What Dropshot's own extractors say, in our words.
-impl From<HttpError> for Failure {
-    fn from(error: HttpError) -> Self {
-        Failure(match error.status_code.as_u16() {
-            404 => Error::NotFound(error.external_message.into()),
-            400..=499 => Error::Malformed(error.external_message.into()),
-            _ => Error::internal(error.internal_message),
-        })
-    }
-}
-
-/// Status and code of an error (contract A4, E1).
-fn classify(error: &Error) -> (StatusCode, ErrorCode) {
-    match error {
-        // no route of this dialect asks for a client's version
-        Error::Invalid(_) | Error::Malformed(_) | Error::UpgradeRequired { .. } => {
-            (StatusCode::BAD_REQUEST, ErrorCode::ValidationError)
-        }
-        Error::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::ValidationError),
-        Error::UnsupportedMediaType => {
-            (StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::ValidationError)
-        }
-        Error::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, ErrorCode::AuthError),
-        Error::Forbidden(_) => (StatusCode::FORBIDDEN, ErrorCode::Forbidden),
-        Error::NotFound(_) => (StatusCode::NOT_FOUND, ErrorCode::NotFound),
-        Error::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::NotFound),
-        Error::Conflict { .. } | Error::QuotaReached(_) => {
-            (StatusCode::CONFLICT, ErrorCode::Conflict)
-        }
-        Error::RateLimited { .. } | Error::Crowded { .. } | Error::Backlogged { .. } => {
-            (StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimit)
-        }
-        Error::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::InternalError),
-        Error::Upstream { .. } | Error::Internal(_) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::InternalError)
-        }
-    }
-}
-
 impl From<&Issue> for FieldError {
     fn from(issue: &Issue) -> Self {
         let step = |step: &Step| match step {
@@ -281,7 +233,7 @@ impl ErrorEnvelope {
         };
         ErrorEnvelope {
             success: Always,
-            error: ErrorBody { code: classify(error).1, message: error.to_string(), details },
+            error: ErrorBody { code: row(error).code, message: error.to_string(), details },
             metadata: Metadata::now(),
         }
     }
@@ -289,19 +241,15 @@ impl ErrorEnvelope {
 
 /// The status that `error` is answered with, in the running request's dialect.
 pub fn status_of(error: &Error) -> StatusCode {
-    match scope::dialect() {
-        Dialect::Switchy => classify(error).0,
-        Dialect::SaveSession => canonical::status_of(error),
-        Dialect::JsonRpc => Fault::of(error).status,
-    }
+    row(error).status(request_state::dialect())
 }
 
 /// The body that `error` is answered with, in the running request's dialect.
 pub fn body_of(error: &Error) -> Result<String> {
-    match scope::dialect() {
+    match request_state::dialect() {
         Dialect::Switchy => serde_json::to_string(&ErrorEnvelope::of(error)),
         Dialect::SaveSession => serde_json::to_string(&CanonicalError::of(error)),
-        Dialect::JsonRpc => Ok(Fault::of(error).message(&scope::message_id()).to_string()),
+        Dialect::JsonRpc => Ok(Fault::of(error).message(&request_state::message_id()).to_string()),
     }
     .map_err(Error::internal)
 }
@@ -354,35 +302,4 @@ pub fn render(error: &Error) -> Response<Body> {
     // also of what passes no gateway
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
     response
-}
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0.chain())
-    }
-}
-
-impl Serialize for Failure {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        ErrorEnvelope::of(&self.0).serialize(s)
-    }
-}
-
-impl JsonSchema for Failure {
-    fn schema_name() -> String {
-        ErrorEnvelope::schema_name()
-    }
-    fn json_schema(generator: &mut schemars::r#gen::SchemaGenerator) -> Schema {
-        ErrorEnvelope::json_schema(generator)
-    }
-}
-
-impl HttpResponseError for Failure {
-    fn status_code(&self) -> ErrorStatusCode {
-        // Dropshot wraps what we return in a type of its own that cannot be taken apart from
-        // here, and drops our headers with it: so the gateway gets the whole answer on the side.
-        scope::answer_with(render(&self.0), self.0.chain());
-        ErrorStatusCode::from_status(status_of(&self.0))
-            .unwrap_or(ErrorStatusCode::INTERNAL_SERVER_ERROR)
-    }
 }

@@ -9,7 +9,7 @@ use super::compression::{accepts_gzip, compressed};
 use super::contexts::Contexts;
 use super::envelope::{NO_SNIFF, render};
 use super::metered::{Meter, held};
-use super::scope::{self, Answered, Scope};
+use super::request_state::{self, Answered, RequestState};
 use super::shares::Shares;
 use crate::error::Error;
 use dropshot::{ApiDescription, Body, HttpError, ServerContext};
@@ -85,9 +85,11 @@ fn finder<C: ServerContext>(description: ApiDescription<C>) -> Find<C> {
                         Ok(response) => Ok(response),
                         // what the handler failed with was left on the side (see `Failure`); an
                         // extractor of Dropshot's own leaves nothing
-                        Err(_cannot_be_named) => Err(scope::take_failure().unwrap_or_else(|| {
-                            answered(&Error::Malformed("the request could not be read".into()))
-                        })),
+                        Err(_cannot_be_named) => {
+                            Err(request_state::take_failure().unwrap_or_else(|| {
+                                answered(&Error::Malformed("the request could not be read".into()))
+                            }))
+                        }
                     }
                 }
                 .boxed()
@@ -168,8 +170,8 @@ impl<C: ServerContext> Gateway<C> {
         let gzip = method != Method::HEAD && accepts_gzip(request.headers());
         let path = request.uri().path().to_owned();
         let deadline = self.config.deadline;
-        let scope = Scope::new(id.clone(), Dialect::of(&path)).until(started + deadline);
-        scope::enter(scope, async move {
+        let state = RequestState::new(id.clone(), Dialect::of(&path)).until(started + deadline);
+        request_state::enter(state, async move {
             let found = find(&self.routers, request.method(), &path, &method);
             let operation = found.as_ref().ok().map(|f| f.operation.clone());
             let awaits_leave = request.headers().contains_key(header::EXPECT);
@@ -189,7 +191,7 @@ impl<C: ServerContext> Gateway<C> {
                 meter.drain(self.config.max_body);
             }
             let (response, cause) = match outcome {
-                Ok(response) => (response, scope::cause()),
+                Ok(response) => (response, request_state::cause()),
                 Err(Answered { response, cause }) => (response, Some(cause)),
             };
             let response = compressed(response, gzip).await;
@@ -200,7 +202,7 @@ impl<C: ServerContext> Gateway<C> {
                     Err(error) => (render(&error), Some(error.chain())),
                 },
             };
-            response.headers_mut().extend(scope::take_headers());
+            response.headers_mut().extend(request_state::take_headers());
             // answers depend on who asks: no cache may keep them
             let no_store = HeaderValue::from_static("no-store");
             response.headers_mut().entry(header::CACHE_CONTROL).or_insert(no_store);
@@ -210,7 +212,7 @@ impl<C: ServerContext> Gateway<C> {
             }
             let line = Line { method: &method, path: &path, operation, cause, started };
             log_line(&self.config.log, &line, &response);
-            if scope::caller().is_some() {
+            if request_state::caller().is_some() {
                 response.extensions_mut().insert(Known);
             }
             response
@@ -342,19 +344,19 @@ fn log_line(log: &Logger, line: &Line<'_>, response: &Response<Body>) {
         "path" => line.path.chars().take(MAX_PATH_SHOWN).collect::<String>(),
         "status" => status,
         "ms" => format!("{:.1}", line.started.elapsed().as_secs_f64() * 1e3),
-        "request_id" => scope::request_id(),
+        "request_id" => request_state::request_id(),
         "round_trips" => crate::trips::so_far(),
     ));
     if let Some(operation) = &line.operation {
         log = log.new(slog::o!("operation" => operation.clone()));
     }
-    if let Some(key_id) = scope::caller() {
+    if let Some(key_id) = request_state::caller() {
         log = log.new(slog::o!("key_id" => key_id));
     }
-    if let Some(actor) = scope::actor() {
+    if let Some(actor) = request_state::actor() {
         log = log.new(slog::o!("actor" => actor));
     }
-    if let Some(call) = scope::call() {
+    if let Some(call) = request_state::call() {
         log = log.new(slog::o!("call" => call));
     }
     if let Some(cause) = &line.cause {

@@ -1,7 +1,7 @@
 //! Bodies on their way: what comes in takes of a share and must not come too slowly, what goes out
 //! keeps its share until it is written.
 
-use super::scope;
+use super::request_state;
 use super::shares::{Share, Shares, Short};
 use crate::error::Error;
 use bytes::Bytes;
@@ -151,7 +151,7 @@ where
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
                 this.received += bytes as u64;
-                let taken = lock(&this.taken.share).take(bytes, scope::caller());
+                let taken = lock(&this.taken.share).take(bytes, request_state::caller());
                 match taken {
                     Ok(()) => Poll::Ready(Some(Ok(frame))),
                     Err(short) => this.fail(Failed::Short(short)),
@@ -208,7 +208,7 @@ struct Sliced {
 pub(super) fn held(shares: &Shares, address: IpAddr, body: Body) -> Result<Body, Error> {
     let Some(size) = body.size_hint().exact() else { return Ok(body) };
     let mut share = shares.share(address);
-    let short = share.take(usize::try_from(size).unwrap_or(usize::MAX), scope::caller());
+    let short = share.take(usize::try_from(size).unwrap_or(usize::MAX), request_state::caller());
     match short {
         Ok(()) => Ok(Body::wrap(Sliced { body, rest: Bytes::new(), _share: share })),
         Err(Short::All) => {

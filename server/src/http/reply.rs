@@ -1,8 +1,8 @@
 //! Successful answers: a finished response, documented by its type.
 
-use super::Refusal;
-use super::envelope::{Envelope, Failure};
+use super::envelope::Envelope;
 use super::sse;
+use super::{CanonicalFailure, Failure};
 use crate::error::{Error, Result};
 use dropshot::{
     ApiEndpointResponse, Body, HttpError, HttpResponse, HttpResponseCreated, HttpResponseDeleted,
@@ -17,7 +17,7 @@ use std::marker::PhantomData;
 pub type Answer<T> = Result<Reply<T>, Failure>;
 
 /// What a handler of the Save Session dialect returns.
-pub type BareAnswer<T> = Result<Reply<T>, Refusal>;
+pub type BareAnswer<T> = Result<Reply<T>, CanonicalFailure>;
 
 /// How an answer is documented: its success status and its body.
 pub trait Documented: Send + Sync + 'static {

@@ -1,7 +1,9 @@
 //! What goes wrong, as JSON-RPC says it, with the HTTP status that mirrors it (contract B9).
 
+use super::Dialect;
 use super::envelope::{ErrorCode, FieldError, headers_of};
-use super::scope;
+use super::failure::row;
+use super::request_state;
 use crate::error::Error;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
@@ -57,35 +59,8 @@ impl Fault {
     /// Who may not see something is told what he would be told if it did not exist; what a role
     /// forbids is a 404, too (contract A4, last row).
     pub fn of(error: &Error) -> Self {
-        use ErrorCode as C;
-        use StatusCode as S;
-        use code::{INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, SERVER_ERROR};
-        let (status, code, name) = match error {
-            Error::Invalid(_) => (S::BAD_REQUEST, INVALID_PARAMS, C::ValidationError),
-            // nothing here asks for a client's version
-            Error::Malformed(_) | Error::UpgradeRequired { .. } => {
-                (S::BAD_REQUEST, INVALID_REQUEST, C::ValidationError)
-            }
-            Error::TooLarge { .. } => (S::PAYLOAD_TOO_LARGE, INVALID_REQUEST, C::ValidationError),
-            Error::UnsupportedMediaType => {
-                (S::UNSUPPORTED_MEDIA_TYPE, INVALID_REQUEST, C::ValidationError)
-            }
-            Error::Unauthenticated(_) => (S::UNAUTHORIZED, SERVER_ERROR, C::AuthError),
-            Error::Forbidden(_) => (S::NOT_FOUND, SERVER_ERROR, C::Forbidden),
-            Error::NotFound(_) => (S::NOT_FOUND, SERVER_ERROR, C::NotFound),
-            Error::MethodNotAllowed { .. } => (S::METHOD_NOT_ALLOWED, SERVER_ERROR, C::NotFound),
-            Error::Conflict { .. } | Error::QuotaReached(_) => {
-                (S::CONFLICT, SERVER_ERROR, C::Conflict)
-            }
-            Error::RateLimited { .. } | Error::Crowded { .. } | Error::Backlogged { .. } => {
-                (S::TOO_MANY_REQUESTS, SERVER_ERROR, C::RateLimit)
-            }
-            Error::Unavailable { .. } => (S::SERVICE_UNAVAILABLE, SERVER_ERROR, C::InternalError),
-            Error::Upstream { .. } | Error::Internal(_) => {
-                (S::INTERNAL_SERVER_ERROR, INTERNAL_ERROR, C::InternalError)
-            }
-        };
-        let mut data = json!({ "code": name });
+        let row = row(error);
+        let mut data = json!({ "code": row.code });
         match error {
             Error::Invalid(issues) => {
                 data["errors"] = json!(issues.iter().map(FieldError::from).collect::<Vec<_>>());
@@ -101,11 +76,12 @@ impl Fault {
             | Error::Conflict { retry_after: Some(retry_after), .. } => {
                 data["retryAfterMs"] = json!(u64::from(*retry_after) * 1_000);
             }
-            Error::Internal(_) => data["requestId"] = json!(scope::request_id()),
+            Error::Internal(_) => data["requestId"] = json!(request_state::request_id()),
             _ => {}
         }
         let headers = headers_of(error);
-        Fault { status, code, message: error.to_string(), data, headers }
+        let status = row.status(Dialect::JsonRpc);
+        Fault { status, code: row.rpc_code, message: error.to_string(), data, headers }
     }
 
     /// The whole message, as the answer to the request with this id; `null` when it has none that

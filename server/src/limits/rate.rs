@@ -2,7 +2,7 @@
 
 use crate::auth::{ApiKey, Caller, KeySecret};
 use crate::error::{Error, Result};
-use crate::http::{Dialect, peer as peers, scope};
+use crate::http::{Dialect, peer as peers, request_state};
 use crate::store::Store;
 use crate::store::authentication::{Attempt, Outcome, authenticate};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -62,7 +62,7 @@ fn presented_key(headers: &HeaderMap) -> Result<ApiKey> {
     let bearer = bearer(headers);
     // Only the Save Session dialect has a second header. A bearer token goes before it; a proxy's
     // own kind of `Authorization` does not.
-    if bearer.is_ok() || scope::dialect() != Dialect::SaveSession {
+    if bearer.is_ok() || request_state::dialect() != Dialect::SaveSession {
         return bearer;
     }
     match headers.get("x-api-key").map(|value| value.to_str().unwrap_or_default()) {
@@ -136,7 +136,7 @@ impl Applicant {
         let Attempt { limit, failure_limit, .. } = self.attempt;
         match (outcome.caller()?, self.refusal) {
             (Some(caller), None) => {
-                scope::set_caller(caller.key_id.as_str());
+                request_state::set_caller(caller.key_id.as_str());
                 announce(outcome, limit);
                 check(outcome, limit)?;
                 Ok(caller)
@@ -191,7 +191,7 @@ fn announce(outcome: &Outcome, limit: u32) {
         ("ratelimit-reset", seconds_until_reset(outcome)),
     ];
     for (name, number) in numbers {
-        scope::set_header(HeaderName::from_static(name), HeaderValue::from(number));
+        request_state::set_header(HeaderName::from_static(name), HeaderValue::from(number));
     }
 }
 
@@ -199,7 +199,7 @@ fn announce(outcome: &Outcome, limit: u32) {
 mod tests {
     use super::*;
     use crate::auth::{OrgRole, PrivateNotes};
-    use crate::http::scope::Scope;
+    use crate::http::request_state::RequestState;
     use crate::store::ids::{KeyId, OrgId, UserId};
     use chrono::{DateTime, TimeDelta};
     use proptest::prelude::*;
@@ -270,10 +270,12 @@ mod tests {
         let wrong = ("x-api-key", "sk_live_x".to_owned());
         let presented = async |dialect, list: &[(&'static str, String)]| {
             let headers = headers(list);
-            scope::enter(Scope::new(String::new(), dialect), async { presented_key(&headers) })
-                .await
-                .map(|key| key.expose().to_owned())
-                .map_err(|error| error.to_string())
+            request_state::enter(RequestState::new(String::new(), dialect), async {
+                presented_key(&headers)
+            })
+            .await
+            .map(|key| key.expose().to_owned())
+            .map_err(|error| error.to_string())
         };
         for dialect in [Dialect::Switchy, Dialect::SaveSession, Dialect::JsonRpc] {
             let with_both = presented(dialect, &[bearer.clone(), other.clone()]).await;
@@ -349,10 +351,10 @@ mod tests {
     #[tokio::test]
     async fn an_answer_tells_limit_rest_and_reset_unless_there_is_no_limit() {
         let told = async |found: Outcome| {
-            let scope = Scope::new(String::new(), Dialect::Switchy);
-            let headers = scope::enter(scope, async {
+            let scope = RequestState::new(String::new(), Dialect::Switchy);
+            let headers = request_state::enter(scope, async {
                 announce(&found, 5);
-                scope::take_headers()
+                request_state::take_headers()
             });
             headers.await
         };

@@ -4,7 +4,7 @@ use super::{Memory, MemoryCreate, right_to};
 use crate::api::{Call, Ctx, Kept};
 use crate::auth::Scope;
 use crate::error::Result;
-use crate::http::{Answer, Check, Created, IdempotencyKey, Issues, Unread, scope};
+use crate::http::{Answer, Check, Created, IdempotencyKey, Issues, Unread, request_state};
 use crate::search::{embedder::Urgency, owner};
 use crate::store::memory as store;
 use crate::store::rights::Right;
@@ -70,7 +70,8 @@ pub(in crate::api) async fn memory_batch(
     let vectors = match body.peek() {
         Some(batch) => {
             let contents = batch.memories.iter().map(|new| new.content.as_str()).collect();
-            let time = scope::time_left().map_or(EMBEDDING_TIME, |left| left / EMBEDDING_SHARE);
+            let time =
+                request_state::time_left().map_or(EMBEDDING_TIME, |left| left / EMBEDDING_SHARE);
             let owner = owner(call.caller(), Urgency::Batch);
             search.embed_notes(contents, &owner, Instant::now() + time).await?
         }

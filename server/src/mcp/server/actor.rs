@@ -12,7 +12,7 @@
 use super::refusal::Refusal;
 use crate::auth::{Caller, PrivateNotes, Scope};
 use crate::error::Error;
-use crate::http::scope;
+use crate::http::request_state;
 use crate::store::Store;
 use crate::store::authentication::{Actor, actor_of_key};
 use http::HeaderMap;
@@ -50,7 +50,7 @@ pub async fn resolve(
     let Actor { role, consents } = actor_of_key(store, &caller.key_id, &actor)
         .await?
         .ok_or(Refusal::ActorForbidden(FORBIDDEN))?;
-    scope::set_actor(actor.as_str());
+    request_state::set_actor(actor.as_str());
     Ok(Caller {
         on_behalf: actor != caller.user_id,
         private_notes: if consents { PrivateNotes::Open } else { PrivateNotes::Withheld },

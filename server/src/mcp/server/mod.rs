@@ -28,8 +28,8 @@ pub use truncation::MAX_RESULT_BYTES;
 use crate::auth::KeySecret;
 use crate::error::{Error, Result};
 use crate::http::reply::Recorded;
+use crate::http::request_state;
 use crate::http::rpc::Fault;
-use crate::http::scope;
 use crate::limits::{Applicant, KnownKeys, Quota, Seat, Seats, digest};
 use crate::search::Search;
 use crate::store::Store;
@@ -77,13 +77,13 @@ impl McpServer<'_> {
         };
         match incoming {
             Ok(Incoming::One(message)) => {
-                scope::set_message_id(&message.id_or_null());
+                request_state::set_message_id(&message.id_or_null());
                 recorded(self.one(headers, peer, &message).await)
             }
             Ok(Incoming::Batch(messages)) => self.batch(headers, peer, messages).await,
             // only who has a key learns what is wrong with a body
             Err(unreadable) => {
-                scope::set_message_id(&unreadable.id);
+                request_state::set_message_id(&unreadable.id);
                 recorded(match self.admit(headers, peer, None).await {
                     Ok(_) => Spoken::fault(&unreadable.fault, &unreadable.id),
                     Err(error) => Spoken::error(&error, &unreadable.id),
@@ -133,7 +133,7 @@ impl McpServer<'_> {
     }
 
     async fn one(&self, headers: &HeaderMap, peer: IpAddr, message: &Message) -> Spoken {
-        scope::set_call(message.call());
+        request_state::set_call(message.call());
         match self.admit(headers, peer, Some(message)).await {
             Ok((caller, _seat)) => {
                 let turn = Turn::new(self, headers, caller);
@@ -160,7 +160,7 @@ impl McpServer<'_> {
         for message in messages {
             let spoken = match &message {
                 Ok(message) => {
-                    scope::set_message_id(&message.id_or_null());
+                    request_state::set_message_id(&message.id_or_null());
                     self.one(headers, peer, message).await
                 }
                 Err(unreadable) => match self.admit(headers, peer, None).await {
@@ -173,7 +173,7 @@ impl McpServer<'_> {
             }
             answers.extend((!spoken.body.is_empty()).then_some(spoken.body));
         }
-        scope::set_call("batch".to_owned());
+        request_state::set_call("batch".to_owned());
         if answers.is_empty() {
             return recorded(Spoken::accepted());
         }
@@ -185,10 +185,10 @@ impl McpServer<'_> {
 /// The finished answer; what belongs to it besides goes to the running request's scope.
 fn recorded(spoken: Spoken) -> Recorded {
     for (name, value) in &spoken.headers {
-        scope::set_header(name.clone(), value.clone());
+        request_state::set_header(name.clone(), value.clone());
     }
     if let Some(cause) = spoken.cause {
-        scope::set_cause(cause);
+        request_state::set_cause(cause);
     }
     Recorded { status: spoken.status, body: spoken.body, location: None }
 }

@@ -5,8 +5,8 @@ use super::tools::Tool;
 use super::turn::Call;
 use crate::error::{Error, Result};
 use crate::http::reply::Recorded;
+use crate::http::request_state;
 use crate::http::rpc::Fault;
-use crate::http::scope;
 use crate::limits::{Answer, Answered, Claimed, Kept, Once};
 use crate::store::Tx;
 use crate::store::rights::{Outside, Right};
@@ -60,7 +60,7 @@ pub async fn create<T: Serialize>(
     match answered.await? {
         Answered::Now(answer) => result(answer),
         Answered::Before(answer) => {
-            scope::mark_replayed();
+            request_state::mark_replayed();
             result(answer)
         }
     }

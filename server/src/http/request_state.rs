@@ -9,11 +9,11 @@ use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 tokio::task_local! {
-    static SCOPE: Scope;
+    static STATE: RequestState;
 }
 
 /// The state of one running request.
-pub struct Scope {
+pub struct RequestState {
     request_id: String,
     dialect: Dialect,
     message_id: RefCell<Value>,
@@ -34,10 +34,10 @@ pub struct Answered {
     pub cause: String,
 }
 
-impl Scope {
+impl RequestState {
     /// For one request.
     pub fn new(request_id: String, dialect: Dialect) -> Self {
-        Scope {
+        RequestState {
             request_id,
             dialect,
             message_id: RefCell::default(),
@@ -53,44 +53,44 @@ impl Scope {
 
     /// The same, to be answered until then.
     pub fn until(self, deadline: Instant) -> Self {
-        Scope { deadline: Some(deadline), ..self }
+        RequestState { deadline: Some(deadline), ..self }
     }
 }
 
-/// Runs `future` as the request that `scope` describes.
-pub async fn enter<F: Future>(scope: Scope, future: F) -> F::Output {
-    SCOPE.scope(scope, crate::trips::counted(future)).await
+/// Runs `future` as the request that `state` describes.
+pub async fn enter<F: Future>(state: RequestState, future: F) -> F::Output {
+    STATE.scope(state, crate::trips::counted(future)).await
 }
 
 /// The running request's id; empty outside of one.
 pub fn request_id() -> String {
-    SCOPE.try_with(|s| s.request_id.clone()).unwrap_or_default()
+    STATE.try_with(|s| s.request_id.clone()).unwrap_or_default()
 }
 
 /// How the running request's answer is shaped.
 pub fn dialect() -> Dialect {
-    SCOPE.try_with(|s| s.dialect).unwrap_or_default()
+    STATE.try_with(|s| s.dialect).unwrap_or_default()
 }
 
 /// Which JSON-RPC message is being answered.
 pub fn set_message_id(id: &Value) {
-    let _ = SCOPE.try_with(|s| *s.message_id.borrow_mut() = id.clone());
+    let _ = STATE.try_with(|s| *s.message_id.borrow_mut() = id.clone());
 }
 
 /// The id of the JSON-RPC message that is being answered; null while there is none.
 pub fn message_id() -> Value {
-    SCOPE.try_with(|s| s.message_id.borrow().clone()).unwrap_or_default()
+    STATE.try_with(|s| s.message_id.borrow().clone()).unwrap_or_default()
 }
 
 /// How much time the running request has left; `None` outside of one.
 pub fn time_left() -> Option<Duration> {
-    let deadline = SCOPE.try_with(|s| s.deadline).ok().flatten()?;
+    let deadline = STATE.try_with(|s| s.deadline).ok().flatten()?;
     Some(deadline.saturating_duration_since(Instant::now()))
 }
 
 /// Puts a header on the answer, whatever the answer will be.
 pub fn set_header(name: HeaderName, value: HeaderValue) {
-    let _ = SCOPE.try_with(|s| s.headers.borrow_mut().insert(name, value));
+    let _ = STATE.try_with(|s| s.headers.borrow_mut().insert(name, value));
 }
 
 /// Says that the answer was given before, and nothing was done now.
@@ -101,55 +101,55 @@ pub fn mark_replayed() {
 
 /// The headers set so far; leaves none.
 pub fn take_headers() -> HeaderMap {
-    SCOPE.try_with(|s| s.headers.take()).unwrap_or_default()
+    STATE.try_with(|s| s.headers.take()).unwrap_or_default()
 }
 
 /// Leaves a failure for the gateway.
 pub fn answer_with(response: Response<Body>, cause: String) {
-    let _ = SCOPE.try_with(|s| *s.failure.borrow_mut() = Some(Answered { response, cause }));
+    let _ = STATE.try_with(|s| *s.failure.borrow_mut() = Some(Answered { response, cause }));
 }
 
 /// The failure that a handler left, if any.
 pub fn take_failure() -> Option<Answered> {
-    SCOPE.try_with(|s| s.failure.take()).ok().flatten()
+    STATE.try_with(|s| s.failure.take()).ok().flatten()
 }
 
 /// Names the caller for the log: the key's id, never the key.
 pub fn set_caller(key_id: &str) {
-    let _ = SCOPE.try_with(|s| *s.caller.borrow_mut() = Some(key_id.to_owned()));
+    let _ = STATE.try_with(|s| *s.caller.borrow_mut() = Some(key_id.to_owned()));
 }
 
 /// Names the member for whom the call is made, for the log.
 pub fn set_actor(user_id: &str) {
-    let _ = SCOPE.try_with(|s| *s.actor.borrow_mut() = Some(user_id.to_owned()));
+    let _ = STATE.try_with(|s| *s.actor.borrow_mut() = Some(user_id.to_owned()));
 }
 
 /// For whom the call is made, if that is not simply the key's user.
 pub fn actor() -> Option<String> {
-    SCOPE.try_with(|s| s.actor.borrow().clone()).ok().flatten()
+    STATE.try_with(|s| s.actor.borrow().clone()).ok().flatten()
 }
 
 /// Says for the log what is asked for, where the path does not tell.
 pub fn set_call(call: String) {
-    let _ = SCOPE.try_with(|s| *s.call.borrow_mut() = Some(call));
+    let _ = STATE.try_with(|s| *s.call.borrow_mut() = Some(call));
 }
 
 /// What is asked for, where the path does not tell.
 pub fn call() -> Option<String> {
-    SCOPE.try_with(|s| s.call.borrow().clone()).ok().flatten()
+    STATE.try_with(|s| s.call.borrow().clone()).ok().flatten()
 }
 
 /// Says for the log why a finished answer is a failure.
 pub fn set_cause(cause: String) {
-    let _ = SCOPE.try_with(|s| *s.cause.borrow_mut() = Some(cause));
+    let _ = STATE.try_with(|s| *s.cause.borrow_mut() = Some(cause));
 }
 
 /// Why a finished answer is a failure.
 pub fn cause() -> Option<String> {
-    SCOPE.try_with(|s| s.cause.borrow().clone()).ok().flatten()
+    STATE.try_with(|s| s.cause.borrow().clone()).ok().flatten()
 }
 
 /// Who calls, once known.
 pub fn caller() -> Option<String> {
-    SCOPE.try_with(|s| s.caller.borrow().clone()).ok().flatten()
+    STATE.try_with(|s| s.caller.borrow().clone()).ok().flatten()
 }
