@@ -139,3 +139,40 @@ async fn a_named_data_folder_is_guarded_even_when_the_database_is_elsewhere() {
     assert!(second.sentence().contains("is in use"), "{second:?}");
     stop(first, Signal::SIGTERM).ok();
 }
+
+#[tokio::test]
+async fn messages_are_english_whatever_the_database_is_set_to() {
+    use switchy_server::store::{Store, StoreConfig, requirements};
+    let database = cluster().empty_database().await;
+    let connection = connect_to(&database).await;
+    let name: String =
+        connection.query_one("SELECT current_database()", &[]).await.expect("a name").get(0);
+    let sql = format!("ALTER DATABASE \"{name}\" SET lc_messages = 'C.UTF-8'");
+    connection.batch_execute(&sql).await.expect("set");
+    let language = async |sql: &str| -> String {
+        connect_to(&database).await.query_one(sql, &[]).await.expect("a setting").get(0)
+    };
+    assert_eq!(language("SHOW lc_messages").await, "C.UTF-8");
+    requirements::check(&database).await.expect("suitable");
+    let store = Store::connect(&StoreConfig {
+        url: database.clone(),
+        pool_size: 1,
+        checkout_timeout: std::time::Duration::from_secs(10),
+        statement_timeout: std::time::Duration::from_secs(10),
+        clock: switchy_server::clock::Clock::Database,
+    })
+    .await
+    .expect("a store");
+    #[derive(diesel::QueryableByName)]
+    struct Setting {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        language: String,
+    }
+    use diesel_async::RunQueryDsl;
+    let mut connection = store.connection().await.expect("a connection");
+    let found: Setting = diesel::sql_query("SELECT current_setting('lc_messages') AS language")
+        .get_result(&mut connection)
+        .await
+        .expect("a setting");
+    assert_eq!(found.language, "C");
+}

@@ -101,10 +101,18 @@ pub(super) async fn open(url: &str) -> Result<AsyncPgConnection, ConnectError> {
         };
         connection.map_err(|e| ConnectError::Refused(e.to_string()))
     };
-    tokio::time::timeout(CONNECT_TIMEOUT, opened)
+    let mut connection = tokio::time::timeout(CONNECT_TIMEOUT, opened)
         .await
-        .unwrap_or_else(|_| Err(ConnectError::Refused("no answer within 10 seconds".into())))
+        .unwrap_or_else(|_| Err(ConnectError::Refused("no answer within 10 seconds".into())))?;
+    // A server that is too old for this is refused with a sentence of its own: see `requirements`.
+    let _ = connection.batch_execute(ENGLISH).await;
+    Ok(connection)
 }
+
+/// Asks for messages in English, by which failures are told apart (see `error.rs`). Only a superuser
+/// may, or a role that was granted it; `requirements` checks whether it is needed.
+const ENGLISH: &str = "SELECT set_config('lc_messages', 'C', false) \
+                       WHERE has_parameter_privilege('lc_messages', 'SET')";
 
 /// A connection that serves requests: it can do nothing that the app role may not.
 async fn open_for_requests(url: &str, setup: &str) -> ConnectionResult<AsyncPgConnection> {

@@ -261,11 +261,15 @@ pub fn without_quotes(text: &str) -> String {
 
 /// Why a statement could not be carried out, as a caller sees it: a database that is away or too
 /// slow is a 503, everything else is a defect.
+///
+/// Diesel passes on no SQLSTATE, and has a kind of its own for few of them. The others are told
+/// apart by PostgreSQL's English messages: `store/connection.rs` asks for those, and
+/// `store/requirements.rs` refuses a server that answers in another language.
 impl From<diesel::result::Error> for Error {
     fn from(error: diesel::result::Error) -> Self {
         use diesel::result::{DatabaseErrorKind as Kind, Error as Diesel};
         const AWAY: &str = "the database is not reachable at the moment";
-        let said = |signs: &[&str]| match &error {
+        let message_contains = |signs: &[&str]| match &error {
             Diesel::DatabaseError(_, info) => {
                 signs.iter().any(|sign| info.message().contains(sign))
             }
@@ -294,11 +298,13 @@ impl From<diesel::result::Error> for Error {
                 Error::unavailable("the database takes no writes at the moment")
             }
             // the queries have asked the same before: somebody took the right away meanwhile
-            Diesel::DatabaseError(..) if said(&["violates row-level security policy"]) => {
+            Diesel::DatabaseError(..)
+                if message_contains(&["violates row-level security policy"]) =>
+            {
                 Error::forbidden("your rights were changed at the same moment")
             }
             Diesel::DatabaseError(..)
-                if said(&["canceling statement due to statement timeout"]) =>
+                if message_contains(&["canceling statement due to statement timeout"]) =>
             {
                 Error::unavailable(
                     "the database took too long for this; ask for less (fewer words, one Space, a \
@@ -306,21 +312,29 @@ impl From<diesel::result::Error> for Error {
                 )
             }
             // what has no kind of its own in Diesel: 40P01
-            Diesel::DatabaseError(..) if said(&["deadlock detected"]) => contended(),
+            Diesel::DatabaseError(..) if message_contains(&["deadlock detected"]) => contended(),
             // 53100, and what files that may not grow are answered
             Diesel::DatabaseError(..)
-                if said(&["No space left on device", "File too large", "Disk quota exceeded"]) =>
+                if message_contains(&[
+                    "No space left on device",
+                    "File too large",
+                    "Disk quota exceeded",
+                ]) =>
             {
                 Error::unavailable("the database has no space left")
             }
             // 53200, 53300
             Diesel::DatabaseError(..)
-                if said(&["out of memory", "too many clients", "remaining connection slots"]) =>
+                if message_contains(&[
+                    "out of memory",
+                    "too many clients",
+                    "remaining connection slots",
+                ]) =>
             {
                 Error::unavailable("the database is overloaded")
             }
             Diesel::DatabaseError(..)
-                if said(&[
+                if message_contains(&[
                     "terminating connection",
                     "the database system is",
                     "connection closed",
