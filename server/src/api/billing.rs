@@ -5,6 +5,7 @@ use crate::auth::{OrgRole, Scope};
 use crate::billing::checkout::{Ways, reference_of, way_to};
 use crate::billing::plans::{Interval, MAX_TOPUP, MIN_TOPUP, Plan};
 use crate::error::{Error, Result};
+use crate::http::peer;
 use crate::http::{
     Answer, Check, IdempotencyKey, Issues, Json, Ok200, Raw, Reply, Timestamp, Unread,
 };
@@ -425,7 +426,8 @@ pub(super) async fn stripe_webhook(ctx: Ctx, body: Raw<StripeEvent>) -> Answer<O
     let body = match verified.await {
         Ok(body) => body,
         Err(refused) => {
-            count_failure(&app.store, &app.limits, ctx.request.remote_addr().ip()).await?;
+            count_failure(&app.store, &app.limits, peer::counted(ctx.request.remote_addr().ip()))
+                .await?;
             return Err(Error::into(refused));
         }
     };

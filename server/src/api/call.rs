@@ -5,15 +5,16 @@
 //! stands before the verb in a handler, and what must happen after it behind the verb.
 
 use super::{App, Reading};
-use crate::auth::{Caller, Scope};
+use crate::auth::{Caller, Scope, presented_key};
 use crate::error::{Error, Result};
+use crate::http::peer;
 use crate::http::reply::{Documented, Recorded, Rendered, Reply};
 use crate::http::{
     Check, Dialect, IdempotencyKey, Json, Unread, check_client_version, request_state,
 };
-use crate::limits::{self, Answer, Answered, Applicant, Bucket, Claimed, Once, Seat};
+use crate::limits::{self, Admission, Answer, Answered, AuthAttempt, Bucket, Claimed, Once, Seat};
 use crate::store::Tx;
-use crate::store::ids::OrgId;
+use crate::store::ids::{KeyId, OrgId};
 use crate::store::rights::{Outside, Right};
 use dropshot::{RequestContext, RequestInfo};
 use http::StatusCode;
@@ -24,11 +25,17 @@ use std::marker::PhantomData;
 /// A request, as handlers get it.
 pub type Ctx = RequestContext<App>;
 
-/// The sender of a request, before the database was asked who that is.
-pub(super) fn applicant(app: &App, request: &RequestInfo, bucket: Bucket) -> Applicant {
-    let peer = request.remote_addr().ip();
-    let quota = bucket.quota(&app.limits);
-    Applicant::new(&app.key_secret, app.limits.failures, request.headers(), peer, quota)
+/// The attempt of a request to authenticate, before the database was asked.
+pub(super) fn attempt(app: &App, request: &RequestInfo, bucket: Bucket) -> AuthAttempt {
+    let key = presented_key(request.headers(), request_state::dialect().key_header());
+    let address = peer::counted(request.remote_addr().ip());
+    AuthAttempt::new(&app.key_secret, app.limits.failures, key, address, bucket.quota(&app.limits))
+}
+
+/// Notes an admission with the request's state; returns the caller.
+pub(super) fn admitted(admission: Admission) -> Result<Caller> {
+    request_state::admitted(admission.key_id.as_ref().map(KeyId::as_str), &admission.headers);
+    admission.caller
 }
 
 /// Whether a caller may go on, as far as the request's head says.
@@ -46,11 +53,12 @@ pub(super) fn check(
 
 /// An operation under way: authenticated, counted, allowed by its scope.
 pub struct Call<'a> {
-    app: &'a App,
-    request: &'a RequestInfo,
-    caller: Caller,
+    pub(super) app: &'a App,
+    pub(super) request: &'a RequestInfo,
+    pub(super) digest: [u8; 32],
+    pub(super) caller: Caller,
     /// Kept until the request has ended, whichever way; none while its body is read.
-    seat: Option<Seat>,
+    pub(super) seat: Option<Seat>,
 }
 
 impl<'a> Call<'a> {
@@ -70,19 +78,13 @@ impl<'a> Call<'a> {
         bucket: Bucket,
         scope: Option<Scope>,
     ) -> Result<Self> {
-        let caller = applicant(app, request, bucket).admit(&app.store).await?;
+        let attempt = attempt(app, request, bucket);
+        let digest = attempt.attempt().digest;
+        let caller = admitted(attempt.authenticate(&app.store).await?)?;
+        let digest = digest.ok_or_else(|| Error::internal("an admitted request has no key"))?;
         check(app, request, &caller, scope)?;
         let seat = app.seats.take(&caller).await?;
-        Ok(Call::seated(app, request, caller, seat))
-    }
-
-    pub(super) fn seated(
-        app: &'a App,
-        request: &'a RequestInfo,
-        caller: Caller,
-        seat: Seat,
-    ) -> Self {
-        Call { app, request, caller, seat: Some(seat) }
+        Ok(Call { app, request, digest, caller, seat: Some(seat) })
     }
 
     /// The state that all handlers share.
@@ -96,9 +98,8 @@ impl<'a> Call<'a> {
     }
 
     /// The digest of the key that was used: what tells later whether it may still be used.
-    pub fn key_digest(&self) -> Result<[u8; 32]> {
-        limits::digest(&self.app.key_secret, self.request.headers())
-            .ok_or_else(|| Error::internal("an admitted request has no key"))
+    pub fn key_digest(&self) -> [u8; 32] {
+        self.digest
     }
 
     /// Reads the body: not before its sender is known and the request is counted, so that a

@@ -1,4 +1,4 @@
-//! The API: one file a resource, its types and its handlers. Knows no SQL.
+//! The REST API: one file per resource, with its types and its handlers. It contains no SQL.
 //!
 //! Every handler has three steps: it takes the request apart, one of three verbs
 //! ([`Reading::read`], [`Call::write`], [`Call::create`]) runs the store's function in a transaction

@@ -11,7 +11,7 @@
 //! again for the right one. The speculative transaction is read-only, so nothing needs undoing.
 
 use super::App;
-use super::call::{Call, applicant, check};
+use super::call::{Call, admitted, attempt, check};
 use crate::auth::Scope;
 use crate::error::Result;
 use crate::http::{Check, Json, Unread};
@@ -50,7 +50,7 @@ impl<'a> Reading<'a> {
             Some(call) => call,
             None => {
                 let call = Call::admit(self.app, self.request, Bucket::Read, self.scope).await?;
-                self.app.known_keys.remember(call.key_digest()?, call.caller());
+                self.app.known_keys.remember(call.key_digest(), call.caller());
                 call
             }
         };
@@ -98,26 +98,26 @@ impl<'a> Reading<'a> {
         work: impl AsyncFnOnce(&mut Tx) -> Result<T>,
     ) -> Result<Option<T>> {
         let Reading { app, request, scope, .. } = *self;
-        let applicant = applicant(app, request, Bucket::Read);
-        let Some(digest) = applicant.attempt().digest else { return Ok(None) };
+        let attempt = attempt(app, request, Bucket::Read);
+        let Some(digest) = attempt.attempt().digest else { return Ok(None) };
         let Some(remembered) = app.known_keys.get(&digest) else { return Ok(None) };
         if check(app, request, &remembered, scope).is_err() {
             return Ok(None);
         }
         // a caller who would have to wait for a seat is authenticated and counted before that
         let Some(seat) = app.seats.take_now(&remembered) else { return Ok(None) };
-        let mut tx = app.store.begin_believing(&remembered, applicant.attempt()).await?;
+        let mut tx = app.store.begin_believing(&remembered, attempt.attempt()).await?;
         let outcome = work(&mut tx).await;
         let found = tx.take_found();
         tx.let_go();
         // nothing was asked yet, or something went wrong before there was an answer
         let Some(found) = found else { return Ok(None) };
-        let judged = applicant.judge(&found);
-        let caller = judged.inspect_err(|_| app.known_keys.forget(&digest))?;
+        let caller = admitted(attempt.resolve(&found)?);
+        let caller = caller.inspect_err(|_| app.known_keys.forget(&digest))?;
         check(app, request, &caller, scope)?;
         let right = caller == remembered;
         app.known_keys.remember(digest, &caller);
-        self.call = Some(Call::seated(app, request, caller, seat));
+        self.call = Some(Call { app, request, digest, caller, seat: Some(seat) });
         if right { outcome.map(Some) } else { Ok(None) }
     }
 }

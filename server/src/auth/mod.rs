@@ -1,9 +1,11 @@
 //! Who calls, and what they may do: keys, scopes, roles, the [`Caller`].
 
+mod credentials;
 pub mod invitation;
 pub mod key;
 mod mask;
 
+pub use credentials::presented_key;
 pub use invitation::InvitationToken;
 pub use key::{ApiKey, KeySecret};
 pub use mask::masked;

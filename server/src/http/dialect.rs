@@ -22,6 +22,11 @@ const SAVE_SESSION: [&str; 3] = ["api", "v1", "org"];
 const JSON_RPC: [&str; 2] = ["mcp", "rpc"];
 
 impl Dialect {
+    /// The header besides `Authorization` that may carry the key.
+    pub fn key_header(self) -> Option<&'static str> {
+        (self == Dialect::SaveSession).then_some("x-api-key")
+    }
+
     /// The dialect of a path as it was sent. Takes it apart as the router does (empty segments do
     /// not count, escapes are decoded): one route must not have two dialects.
     pub fn of(path: &str) -> Self {

@@ -115,8 +115,18 @@ pub fn take_failure() -> Option<Answered> {
 }
 
 /// Names the caller for the log: the key's id, never the key.
-pub fn set_caller(key_id: &str) {
+fn set_caller(key_id: &str) {
     let _ = STATE.try_with(|s| *s.caller.borrow_mut() = Some(key_id.to_owned()));
+}
+
+/// Notes a request's authentication: the key, for the log, and headers of the answer.
+pub fn admitted(key_id: Option<&str>, headers: &[(&'static str, u32)]) {
+    if let Some(key_id) = key_id {
+        set_caller(key_id);
+    }
+    for (name, number) in headers {
+        set_header(HeaderName::from_static(name), HeaderValue::from(*number));
+    }
 }
 
 /// Names the member for whom the call is made, for the log.

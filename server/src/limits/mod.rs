@@ -8,5 +8,5 @@ mod seats;
 
 pub use idempotency::{Answer, Answered, Claimed, Kept, Once};
 pub use known::KnownKeys;
-pub use rate::{Applicant, Bucket, Limits, Quota, count_failure, digest};
+pub use rate::{Admission, AuthAttempt, Bucket, Limits, Quota, count_failure};
 pub use seats::{Concurrency, SEAT_PATIENCE, Seat, Seats};

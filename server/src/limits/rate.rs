@@ -2,10 +2,9 @@
 
 use crate::auth::{ApiKey, Caller, KeySecret};
 use crate::error::{Error, Result};
-use crate::http::{Dialect, peer as peers, request_state};
 use crate::store::Store;
 use crate::store::authentication::{Attempt, Outcome, authenticate};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use crate::store::ids::KeyId;
 use std::net::IpAddr;
 
 /// What a request counts against.
@@ -55,64 +54,29 @@ pub struct Quota {
     pub limit: u32,
 }
 
-const FOREIGN: &str = "this is not an API key: it is mistyped, truncated or foreign";
-
-/// The key that the request carries; why there is none otherwise.
-fn presented_key(headers: &HeaderMap) -> Result<ApiKey> {
-    let bearer = bearer(headers);
-    // Only the Save Session dialect has a second header. A bearer token goes before it; a proxy's
-    // own kind of `Authorization` does not.
-    if bearer.is_ok() || request_state::dialect() != Dialect::SaveSession {
-        return bearer;
-    }
-    match headers.get("x-api-key").map(|value| value.to_str().unwrap_or_default()) {
-        Some(key) => ApiKey::parse(key.trim()).map_err(|_| Error::Unauthenticated(FOREIGN.into())),
-        None => bearer,
-    }
-}
-
-/// The key in `Authorization`.
-fn bearer(headers: &HeaderMap) -> Result<ApiKey> {
-    let refused = |message: &'static str| Error::Unauthenticated(message.into());
-    let value = headers
-        .get(header::AUTHORIZATION)
-        .ok_or_else(|| refused("send an API key as `Authorization: Bearer sk_live_…`"))?;
-    let text = value.to_str().unwrap_or_default();
-    let (scheme, key) = text.split_once(' ').unwrap_or_default();
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(refused("the Authorization header must read `Bearer sk_live_…`"));
-    }
-    ApiKey::parse(key.trim()).map_err(|_| refused(FOREIGN))
-}
-
-/// The digest of the key that the request carries, if it carries any.
-pub fn digest(secret: &KeySecret, headers: &HeaderMap) -> Option<[u8; 32]> {
-    presented_key(headers).ok().map(|key| secret.digest(&key))
-}
-
-/// A request whose caller is not known yet.
-pub struct Applicant {
+/// An attempt to authenticate, before the database was asked whose key it is.
+pub struct AuthAttempt {
     attempt: Attempt,
-    /// What is wrong with the key that it carries.
+    /// What is wrong with the key that the request carries.
     refusal: Option<Error>,
 }
 
-impl Applicant {
-    /// Who sent `headers` from `peer`, counted against a quota. `failures` is
+impl AuthAttempt {
+    /// With `key` (or why there is none), from `address`, counted against a quota. `failures` is
     /// [`Limits::failures`].
     pub fn new(
         secret: &KeySecret,
         failures: u32,
-        headers: &HeaderMap,
-        peer: IpAddr,
+        key: Result<ApiKey>,
+        address: IpAddr,
         Quota { bucket, limit }: Quota,
     ) -> Self {
-        let (digest, refusal) = match presented_key(headers) {
+        let (digest, refusal) = match key {
             Ok(key) => (Some(secret.digest(&key)), None),
             Err(refusal) => (None, Some(refusal)),
         };
-        let address = peers::counted(peer).to_string();
-        Applicant {
+        let address = address.to_string();
+        AuthAttempt {
             attempt: Attempt { digest, address, bucket, limit, failure_limit: failures },
             refusal,
         }
@@ -123,42 +87,53 @@ impl Applicant {
         &self.attempt
     }
 
-    /// Turns the key into its caller and counts the request: see [`Applicant::judge`].
-    pub async fn admit(self, store: &Store) -> Result<Caller> {
+    /// Turns the key into its caller and counts the request: see [`AuthAttempt::resolve`].
+    pub async fn authenticate(self, store: &Store) -> Result<Admission> {
         let outcome = authenticate(store, &self.attempt).await?;
-        self.judge(&outcome)
+        self.resolve(&outcome)
     }
 
-    /// The caller, by what the database said to the attempt: 401 without a valid key, 429 when the
-    /// key's limit (or, without a valid key, the address's) is spent. Puts the `RateLimit-*` headers
-    /// on the answer, whatever it will be.
-    pub fn judge(self, outcome: &Outcome) -> Result<Caller> {
+    /// What the database's answer to the attempt means: 401 without a valid key, 429 when the key's
+    /// limit (or, without a valid key, the address's) is spent.
+    pub fn resolve(self, outcome: &Outcome) -> Result<Admission> {
         let Attempt { limit, failure_limit, .. } = self.attempt;
-        match (outcome.caller()?, self.refusal) {
-            (Some(caller), None) => {
-                request_state::set_caller(caller.key_id.as_str());
-                announce(outcome, limit);
-                check(outcome, limit)?;
-                Ok(caller)
-            }
-            (_, refusal) => {
-                check(outcome, failure_limit)?;
-                Err(refusal.unwrap_or(Error::Unauthenticated(
-                    "this API key is unknown, revoked or expired, or its user has left the \
-                     organization"
-                        .into(),
-                )))
-            }
-        }
+        Ok(match (outcome.caller()?, self.refusal) {
+            (Some(caller), None) => Admission {
+                key_id: Some(caller.key_id.clone()),
+                headers: headers(outcome, limit),
+                caller: check(outcome, limit).map(|()| caller),
+            },
+            (_, refusal) => Admission {
+                key_id: None,
+                headers: Vec::new(),
+                caller: check(outcome, failure_limit).and(Err(refusal.unwrap_or(
+                    Error::Unauthenticated(
+                        "this API key is unknown, revoked or expired, or its user has left the \
+                         organization"
+                            .into(),
+                    ),
+                ))),
+            },
+        })
     }
+}
+
+/// What came of an attempt to authenticate.
+pub struct Admission {
+    /// The key, if it is valid, whether or not its limit is spent.
+    pub key_id: Option<KeyId>,
+    /// Headers of the answer, whatever it will be.
+    pub headers: Vec<(&'static str, u32)>,
+    /// The caller, or why there is none.
+    pub caller: Result<Caller>,
 }
 
 /// Counts a request that proves itself by other means than a key, and has failed to: 429 when the
 /// address's limit is spent.
-pub async fn count_failure(store: &Store, limits: &Limits, peer: IpAddr) -> Result<()> {
+pub async fn count_failure(store: &Store, limits: &Limits, address: IpAddr) -> Result<()> {
     let attempt = Attempt {
         digest: None,
-        address: peers::counted(peer).to_string(),
+        address: address.to_string(),
         bucket: Bucket::Write.as_str(),
         limit: limits.writes,
         failure_limit: limits.failures,
@@ -183,43 +158,23 @@ fn check(outcome: &Outcome, limit: u32) -> Result<()> {
     })
 }
 
-fn announce(outcome: &Outcome, limit: u32) {
-    let Some(remaining) = outcome.remaining else { return };
-    let numbers = [
+/// What an answer tells of the key's limit; nothing when there is none.
+fn headers(outcome: &Outcome, limit: u32) -> Vec<(&'static str, u32)> {
+    let Some(remaining) = outcome.remaining else { return Vec::new() };
+    vec![
         ("ratelimit-limit", limit),
         ("ratelimit-remaining", remaining.unsigned_abs()),
         ("ratelimit-reset", seconds_until_reset(outcome)),
-    ];
-    for (name, number) in numbers {
-        request_state::set_header(HeaderName::from_static(name), HeaderValue::from(number));
-    }
+    ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::auth::{OrgRole, PrivateNotes};
-    use crate::http::request_state::RequestState;
     use crate::store::ids::{KeyId, OrgId, UserId};
     use chrono::{DateTime, TimeDelta};
     use proptest::prelude::*;
-
-    fn key() -> ApiKey {
-        ApiKey::generate().expect("randomness")
-    }
-
-    fn headers(list: &[(&'static str, String)]) -> HeaderMap {
-        let value = |text: &String| HeaderValue::from_bytes(text.as_bytes()).expect("a value");
-        list.iter().map(|(name, text)| (HeaderName::from_static(name), value(text))).collect()
-    }
-
-    fn refused(result: Result<ApiKey>) -> String {
-        match result {
-            Err(Error::Unauthenticated(message)) => message.into_owned(),
-            Err(other) => panic!("{other}"),
-            Ok(_) => panic!("accepted"),
-        }
-    }
 
     /// Of a valid key, `left` milliseconds before the next place is free.
     fn outcome(allowed: bool, remaining: Option<i32>, left: Option<i64>) -> Outcome {
@@ -240,68 +195,6 @@ mod tests {
     #[test]
     fn reads_and_writes_are_counted_under_the_names_that_the_database_knows() {
         assert_eq!([Bucket::Read, Bucket::Write].map(Bucket::as_str), ["read", "write"]);
-    }
-
-    #[test]
-    fn a_key_is_a_bearer_token_and_who_sends_another_is_told_what_is_wrong() {
-        let key = key();
-        let key = key.expose();
-        for text in [format!("Bearer {key}"), format!("bEARER   {key} ")] {
-            let headers = headers(&[("authorization", text)]);
-            assert_eq!(bearer(&headers).expect("a key").expose(), key);
-        }
-        assert!(refused(bearer(&HeaderMap::new())).starts_with("send an API key"));
-        for text in [key.to_owned(), "Bearer".to_owned(), format!("Basic {key}"), "ü".to_owned()] {
-            let headers = headers(&[("authorization", text)]);
-            assert!(refused(bearer(&headers)).contains("must read `Bearer"), "{headers:?}");
-        }
-        for text in [format!("Bearer {key}0"), "Bearer ".to_owned(), format!("Bearer {key} {key}")]
-        {
-            assert_eq!(refused(bearer(&headers(&[("authorization", text)]))), FOREIGN);
-        }
-    }
-
-    #[tokio::test]
-    async fn one_dialect_alone_has_a_second_header_and_a_bearer_token_goes_before_it() {
-        let (first, second) = (key(), key());
-        let bearer = ("authorization", format!("Bearer {}", first.expose()));
-        let basic = ("authorization", "Basic cHJveHk6cHJveHk=".to_owned());
-        let other = ("x-api-key", format!(" {} ", second.expose()));
-        let wrong = ("x-api-key", "sk_live_x".to_owned());
-        let presented = async |dialect, list: &[(&'static str, String)]| {
-            let headers = headers(list);
-            request_state::enter(RequestState::new(String::new(), dialect), async {
-                presented_key(&headers)
-            })
-            .await
-            .map(|key| key.expose().to_owned())
-            .map_err(|error| error.to_string())
-        };
-        for dialect in [Dialect::Switchy, Dialect::SaveSession, Dialect::JsonRpc] {
-            let with_both = presented(dialect, &[bearer.clone(), other.clone()]).await;
-            assert_eq!(with_both.as_deref(), Ok(first.expose()), "{dialect:?}");
-            let without = presented(dialect, &[]).await;
-            assert!(without.is_err_and(|message| message.starts_with("send an API key")));
-            for list in [vec![other.clone()], vec![basic.clone(), other.clone()]] {
-                let second_alone = presented(dialect, &list).await;
-                if dialect == Dialect::SaveSession {
-                    assert_eq!(second_alone.as_deref(), Ok(second.expose()));
-                } else {
-                    assert!(second_alone.is_err_and(|message| message != FOREIGN), "{dialect:?}");
-                }
-            }
-        }
-        let foreign = presented(Dialect::SaveSession, &[wrong]).await;
-        assert_eq!(foreign, Err(FOREIGN.to_owned()));
-    }
-
-    #[test]
-    fn the_digest_is_that_of_the_key_and_none_where_there_is_no_key() {
-        let (secret, key) = (KeySecret::derive(b"a"), key());
-        let with = headers(&[("authorization", format!("Bearer {}", key.expose()))]);
-        assert_eq!(digest(&secret, &with), Some(secret.digest(&key)));
-        assert_eq!(digest(&secret, &headers(&[("authorization", "Bearer x".into())])), None);
-        assert_eq!(digest(&secret, &HeaderMap::new()), None);
     }
 
     #[test]
@@ -348,23 +241,27 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn an_answer_tells_limit_rest_and_reset_unless_there_is_no_limit() {
-        let told = async |found: Outcome| {
-            let scope = RequestState::new(String::new(), Dialect::Switchy);
-            let headers = request_state::enter(scope, async {
-                announce(&found, 5);
-                request_state::take_headers()
-            });
-            headers.await
-        };
-        let headers = told(outcome(true, Some(3), Some(12_345))).await;
-        let number = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        assert_eq!(
-            ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"].map(number),
-            [Some("5"), Some("3"), Some("13")]
-        );
-        assert!(told(outcome(true, None, Some(12_345))).await.is_empty());
+    #[test]
+    fn an_answer_tells_limit_rest_and_reset_unless_there_is_no_limit() {
+        let told = headers(&outcome(true, Some(3), Some(12_345)), 5);
+        let expected =
+            [("ratelimit-limit", 5), ("ratelimit-remaining", 3), ("ratelimit-reset", 13)];
+        assert_eq!(told, expected);
+        assert!(headers(&outcome(true, None, Some(12_345)), 5).is_empty());
+    }
+
+    #[test]
+    fn a_spent_limit_still_tells_whose_key_it_was() {
+        let key = Ok(ApiKey::generate().expect("randomness"));
+        let secret = KeySecret::derive(b"a");
+        let quota = Quota { bucket: "read", limit: 5 };
+        let found = outcome(false, Some(0), Some(1_000));
+        let address = IpAddr::from([192, 0, 2, 7]);
+        let admission = AuthAttempt::new(&secret, 9, key, address, quota).resolve(&found);
+        let admission = admission.expect("an admission");
+        assert_eq!(admission.key_id, found.key_id);
+        assert_eq!(admission.headers.len(), 3);
+        assert!(matches!(admission.caller, Err(Error::RateLimited { limit: 5, .. })));
     }
 
     proptest! {

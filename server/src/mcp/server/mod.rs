@@ -26,11 +26,13 @@ pub use quotas::Quotas;
 pub use truncation::MAX_RESULT_BYTES;
 
 use crate::auth::KeySecret;
+use crate::auth::presented_key;
 use crate::error::{Error, Result};
+use crate::http::peer as peers;
 use crate::http::reply::Recorded;
 use crate::http::request_state;
 use crate::http::rpc::Fault;
-use crate::limits::{Applicant, KnownKeys, Quota, Seat, Seats, digest};
+use crate::limits::{AuthAttempt, KnownKeys, Quota, Seat, Seats};
 use crate::search::Search;
 use crate::store::Store;
 use http::{HeaderMap, StatusCode};
@@ -96,8 +98,8 @@ impl McpServer<'_> {
     /// request counts against, so it is counted later, message by message; a key that was valid when
     /// it was used last is asked for then, too.
     async fn expect_key(&self, headers: &HeaderMap, peer: IpAddr) -> Result<()> {
-        let digest = digest(self.key_secret, headers);
-        if digest.is_some_and(|digest| self.known_keys.get(&digest).is_some()) {
+        let digest = presented_key(headers, None).map(|key| self.key_secret.digest(&key));
+        if digest.is_ok_and(|digest| self.known_keys.get(&digest).is_some()) {
             return Ok(());
         }
         let uncounted = Quota { bucket: self.quotas.of(None).bucket, limit: 0 };
@@ -110,9 +112,13 @@ impl McpServer<'_> {
         peer: IpAddr,
         quota: Quota,
     ) -> Result<crate::auth::Caller> {
-        let applicant = Applicant::new(self.key_secret, self.failures, headers, peer, quota);
-        let digest = applicant.attempt().digest;
-        let admitted = applicant.admit(self.store).await;
+        let (key, address) = (presented_key(headers, None), peers::counted(peer));
+        let attempt = AuthAttempt::new(self.key_secret, self.failures, key, address, quota);
+        let digest = attempt.attempt().digest;
+        let admission = attempt.authenticate(self.store).await?;
+        let key_id = admission.key_id.as_ref().map(|id| id.as_str());
+        request_state::admitted(key_id, &admission.headers);
+        let admitted = admission.caller;
         match (&admitted, digest) {
             (Ok(caller), Some(digest)) => self.known_keys.remember(digest, caller),
             (Err(Error::Unauthenticated(_)), Some(digest)) => self.known_keys.forget(&digest),
