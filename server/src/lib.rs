@@ -4,12 +4,12 @@
 pub mod api;
 pub mod auth;
 pub mod billing;
+pub mod bootstrap;
 pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod eval;
 pub mod events;
-pub mod host;
 pub mod http;
 pub mod limits;
 pub mod logging;
@@ -17,10 +17,10 @@ pub mod mail;
 pub mod mcp;
 pub mod profile;
 pub mod public_url;
+pub mod round_trips;
 pub mod search;
 pub mod security_contact;
 pub mod server;
 pub mod store;
-pub mod trips;
 
 pub use switchy_types::error;

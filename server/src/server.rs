@@ -6,7 +6,7 @@ use crate::error::Result as AppResult;
 use crate::events::{self, EventsConfig, Hub};
 use crate::http::connections::{ConnectionLimits, Connections};
 use crate::http::gateway::{Gateway, GatewayConfig};
-use crate::mail::{Mailer, Postman};
+use crate::mail::{MailSender, Mailer};
 use crate::mcp;
 use crate::search::{Search, statistics};
 use crate::store::{Store, events as stored_events, idempotency, invitations, quotas};
@@ -140,7 +140,7 @@ fn tasks(app: App, log: &Logger) -> Vec<JoinHandle<()>> {
         )),
     ];
     if let Some(mailer) = app.mailer.clone() {
-        tasks.push(tokio::spawn(app.postman.clone().run(
+        tasks.push(tokio::spawn(app.mail_sender.clone().run(
             app.store.clone(),
             mailer,
             Arc::clone(&app.key_secret),
@@ -305,9 +305,9 @@ pub fn app(parts: AppParts) -> AppResult<App> {
         search: Search::new(parts.embedder, parts.log.clone())
             .with_cross_encoding(parts.cross_encoding),
         key_secret: Arc::new(parts.key_secret),
-        known_keys: Arc::new(crate::limits::KnownKeys::default()),
+        key_cache: Arc::new(crate::limits::KeyCache::default()),
         mailer: parts.mailer,
-        postman: Postman::default(),
+        mail_sender: MailSender::default(),
         limits: parts.limits,
         seats: Arc::new(crate::limits::Seats::new(parts.concurrency)),
         mcp_quotas: parts.mcp_quotas,

@@ -287,7 +287,7 @@ pub(super) async fn invitation_create(
         })
         .await;
     if answer.is_ok() {
-        app.postman.wake();
+        app.mail_sender.wake();
     }
     answer
 }

@@ -26,13 +26,12 @@ impl Documented for RpcMessage {
 /// of the API looks like.
 #[endpoint { method = POST, path = "/mcp/rpc", tags = ["System"], operation_id = "mcp_rpc", unpublished = true }]
 pub(super) async fn mcp_rpc(ctx: Ctx, raw: RawRequest) -> Answer<RpcMessage> {
-    let App { store, search, key_secret, known_keys, limits, seats, mcp_quotas, .. } =
-        ctx.context();
+    let App { store, search, key_secret, key_cache, limits, seats, mcp_quotas, .. } = ctx.context();
     let server = McpServer {
         store,
         search,
         key_secret,
-        known_keys,
+        key_cache,
         failures: limits.failures,
         seats,
         quotas: mcp_quotas,

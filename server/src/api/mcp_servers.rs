@@ -10,7 +10,7 @@ use crate::http::{
     Timestamp, Unread,
 };
 use crate::mcp::client::{Credential, MAX_SECRET, McpFailureCode};
-use crate::mcp::guard::{self, MAX_URL, Refusal};
+use crate::mcp::guard::{self, MAX_URL, UrlError};
 use crate::mcp::health::{self, Report};
 use crate::store::Tx;
 use crate::store::ids::{McpServerId, OrgId};
@@ -213,8 +213,8 @@ impl Check for McpServerCreate {
 }
 
 /// The endpoint is not one that is called.
-fn refused(refusals: &[Refusal]) -> Error {
-    let issue = |refusal: &Refusal| Issue {
+fn refused(refusals: &[UrlError]) -> Error {
+    let issue = |refusal: &UrlError| Issue {
         path: vec!["endpointUrl".into()],
         code: refusal.code(),
         message: refusal.to_string(),

@@ -36,8 +36,8 @@ use crate::auth::KeySecret;
 use crate::billing::Billing;
 use crate::events::Hub;
 use crate::http::openapi::{self, About};
-use crate::limits::{KnownKeys, Limits, Seats};
-use crate::mail::{Mailer, Postman};
+use crate::limits::{KeyCache, Limits, Seats};
+use crate::mail::{MailSender, Mailer};
 use crate::mcp::client::Upstreams;
 use crate::mcp::server::Quotas;
 use crate::search::Search;
@@ -65,7 +65,7 @@ pub struct App {
     /// Under which keys are digested.
     pub key_secret: Arc<KeySecret>,
     /// Whose keys were used lately.
-    pub known_keys: Arc<KnownKeys>,
+    pub key_cache: Arc<KeyCache>,
     /// Requests a minute.
     pub limits: Limits,
     /// How many requests are worked on at once.
@@ -81,7 +81,7 @@ pub struct App {
     /// The mail server; `None`: nothing is mailed.
     pub mailer: Option<Mailer>,
     /// Sends what is to be mailed.
-    pub postman: Postman,
+    pub mail_sender: MailSender,
     /// Who follows which session on this server.
     pub events: Arc<Hub>,
     /// Where the log goes.

@@ -50,7 +50,7 @@ impl<'a> Reading<'a> {
             Some(call) => call,
             None => {
                 let call = Call::admit(self.app, self.request, Bucket::Read, self.scope).await?;
-                self.app.known_keys.remember(call.key_digest(), call.caller());
+                self.app.key_cache.remember(call.key_digest(), call.caller());
                 call
             }
         };
@@ -87,7 +87,7 @@ impl<'a> Reading<'a> {
         }
         let mut tx = self.call().await?.begin().await?;
         let outcome = work(&mut tx).await;
-        tx.let_go();
+        tx.release();
         outcome
     }
 
@@ -100,23 +100,23 @@ impl<'a> Reading<'a> {
         let Reading { app, request, scope, .. } = *self;
         let attempt = attempt(app, request, Bucket::Read);
         let Some(digest) = attempt.attempt().digest else { return Ok(None) };
-        let Some(remembered) = app.known_keys.get(&digest) else { return Ok(None) };
+        let Some(remembered) = app.key_cache.get(&digest) else { return Ok(None) };
         if check(app, request, &remembered, scope).is_err() {
             return Ok(None);
         }
         // a caller who would have to wait for a seat is authenticated and counted before that
         let Some(seat) = app.seats.take_now(&remembered) else { return Ok(None) };
-        let mut tx = app.store.begin_believing(&remembered, attempt.attempt()).await?;
+        let mut tx = app.store.begin_speculative(&remembered, attempt.attempt()).await?;
         let outcome = work(&mut tx).await;
-        let found = tx.take_found();
-        tx.let_go();
+        let found = tx.take_authentication();
+        tx.release();
         // nothing was asked yet, or something went wrong before there was an answer
         let Some(found) = found else { return Ok(None) };
         let caller = admitted(attempt.resolve(&found)?);
-        let caller = caller.inspect_err(|_| app.known_keys.forget(&digest))?;
+        let caller = caller.inspect_err(|_| app.key_cache.forget(&digest))?;
         check(app, request, &caller, scope)?;
         let right = caller == remembered;
-        app.known_keys.remember(digest, &caller);
+        app.key_cache.remember(digest, &caller);
         self.call = Some(Call { app, request, digest, caller, seat: Some(seat) });
         if right { outcome.map(Some) } else { Ok(None) }
     }

@@ -3,7 +3,7 @@
 use super::Billing;
 use super::account::{Heeded, News};
 use super::stripe::objects::{Charge, Event, Invoice, Session, StripeSubscription};
-use super::stripe::signature::{Refused, Signature};
+use super::stripe::signature::{Signature, SignatureError};
 use crate::error::{Error, Result};
 use crate::store::billing::{self, Checkout, Locked};
 use crate::store::credits::{Entry, Kind};
@@ -34,7 +34,7 @@ fn unreadable(cause: serde_json::Error) -> Error {
     Error::Malformed(format!("the event cannot be read: {cause}").into())
 }
 
-fn unsigned(refused: Refused) -> Error {
+fn unsigned(refused: SignatureError) -> Error {
     let path = ["headers", "Stripe-Signature"];
     Error::invalid(path, "invalid_signature", refused.to_string())
 }

@@ -3,12 +3,12 @@
 mod credits;
 mod quota;
 
-use super::{Failed, Output, progress, say};
+use super::{CommandError, Output, progress, say};
 use crate::auth::{ALL_REST, KeySecret, OrgRole, Scope, Scopes};
+use crate::bootstrap::{Access, Database, PoolConfig, key_secret};
 use crate::clock::Clock;
 use crate::config::StorageConfig;
 use crate::error::{Error, Result};
-use crate::host::{Access, Database, PoolConfig, key_secret};
 use crate::mail::is_address;
 use crate::store::accounts::{self, Org, User};
 use crate::store::{Store, SystemTx};
@@ -139,7 +139,7 @@ impl Made {
         }
     }
 
-    fn print(&self, output: Output) -> std::result::Result<(), Failed> {
+    fn print(&self, output: Output) -> std::result::Result<(), CommandError> {
         match output {
             Output::Json => say(&format!("{}\n", serde_json::to_string_pretty(self)?)),
             Output::Text => say(&format!(
@@ -246,7 +246,7 @@ async fn key_create(store: &Store, secret: &KeySecret, command: &KeyCreate) -> R
     Ok(made)
 }
 
-pub(super) async fn run(command: Admin) -> std::result::Result<(), Failed> {
+pub(super) async fn run(command: Admin) -> std::result::Result<(), CommandError> {
     match command {
         Admin::Bootstrap(c) => {
             make(&c.common, async |store, key| bootstrap(store, key, &c.org, &c.email).await).await
@@ -266,12 +266,12 @@ pub(super) async fn run(command: Admin) -> std::result::Result<(), Failed> {
 async fn make(
     common: &Common,
     work: impl AsyncFnOnce(&Store, &KeySecret) -> Result<Made>,
-) -> std::result::Result<(), Failed> {
+) -> std::result::Result<(), CommandError> {
     let database = Database::open(&common.storage, Access::Shared, progress()).await?;
     let outcome = async {
         let (store, _) = database.store(PoolConfig::for_command(), Clock::Database).await?;
         let secret = key_secret(&store, &common.storage).await?;
-        Ok::<Made, Failed>(work(&store, &secret).await?)
+        Ok::<Made, CommandError>(work(&store, &secret).await?)
     }
     .await;
     database.stop().await?;

@@ -1,10 +1,10 @@
 //! `doctor`: every part, one after the other, and what is wrong with it.
 
-use super::{Failed, Output, progress, say};
+use super::{CommandError, Output, progress, say};
+use crate::bootstrap::{self, Access, Database, PoolConfig};
 use crate::clock::Clock;
 use crate::config::{CrossEncoderConfig, ModelConfig, StorageConfig};
 use crate::error::Error;
-use crate::host::{self, Access, Database, PoolConfig};
 use crate::store::quotas::{self, NEARLY, Use, Waiting};
 use crate::store::{Store, StoreConfig, migrations, requirements};
 use clap::Args;
@@ -104,7 +104,7 @@ fn judged(uses: Vec<Use>) -> Result<String, String> {
     }
 }
 
-pub(super) async fn run(doctor: Doctor) -> Result<(), Failed> {
+pub(super) async fn run(doctor: Doctor) -> Result<(), CommandError> {
     let mut report = Report::default();
     let folders =
         Layout::resolve(doctor.storage.data_dir.clone(), doctor.storage.cache_dir.clone());
@@ -144,7 +144,7 @@ pub(super) async fn run(doctor: Doctor) -> Result<(), Failed> {
         report.add("stop", database.stop().await, |()| "done".into());
         report.findings.retain(|f| f.part != "stop" || !f.ok);
     }
-    let embedder = host::embedder(&doctor.storage, &doctor.model, progress()).await;
+    let embedder = bootstrap::embedder(&doctor.storage, &doctor.model, progress()).await;
     if let Some(embedder) = report.add("model", embedder, |e| e.model_id().to_owned())
         && embedder.is_available()
     {
@@ -152,7 +152,7 @@ pub(super) async fn run(doctor: Doctor) -> Result<(), Failed> {
         report.add("embedding", embedded, |e| format!("{} dimensions", e.dense.as_slice().len()));
     }
     let (storage, model) = (&doctor.storage, &doctor.model);
-    let cross = host::cross_encoding(storage, model, &doctor.cross_encoder, progress()).await;
+    let cross = bootstrap::cross_encoding(storage, model, &doctor.cross_encoder, progress()).await;
     // loading it has tried it; without one there is nothing to say
     if !matches!(cross, Ok(None)) {
         report.add("cross-encoder", cross, |cross| {
@@ -170,7 +170,7 @@ pub(super) async fn run(doctor: Doctor) -> Result<(), Failed> {
     }
     match report.findings.iter().filter(|f| !f.ok).count() {
         0 => Ok(()),
-        1 => Err(Failed("1 part is not well".into())),
-        n => Err(Failed(format!("{n} parts are not well"))),
+        1 => Err(CommandError("1 part is not well".into())),
+        n => Err(CommandError(format!("{n} parts are not well"))),
     }
 }

@@ -1,11 +1,11 @@
 //! `eval`: what search is worth, on collections that people judged.
 
-use super::{Failed, Output, progress, say};
+use super::{CommandError, Output, progress, say};
+use crate::bootstrap::{self, Access, Database, PoolConfig};
 use crate::clock::Clock;
 use crate::config::{CrossEncoderConfig, ModelConfig, StorageConfig};
 use crate::eval::dataset::Dataset;
 use crate::eval::retrieval::{Report, Watch, evaluate};
-use crate::host::{self, Access, Database, PoolConfig};
 use crate::search::embedder::default_threads;
 use crate::search::{Search, reembed};
 use clap::{Args, Subcommand};
@@ -106,12 +106,12 @@ impl reembed::Watch for Bar {
     }
 }
 
-pub(super) async fn run(command: Eval) -> Result<(), Failed> {
+pub(super) async fn run(command: Eval) -> Result<(), CommandError> {
     let Eval::Retrieval(command) = command;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let dataset = Dataset::read(&command.dataset, command.split.as_deref())
-        .map_err(|e| Failed(e.to_string()))?;
+        .map_err(|e| CommandError(e.to_string()))?;
 
     // Without a database of one's own, one that lasts as long as this command.
     let mut storage = command.storage.clone();
@@ -158,7 +158,7 @@ async fn measure(
     (model, cross_encoder): (&ModelConfig, &CrossEncoderConfig),
     dataset: &Dataset,
     stop: impl Future<Output = ()>,
-) -> Result<Report, Failed> {
+) -> Result<Report, CommandError> {
     let writers = model.embed_threads.map_or_else(default_threads, usize::from);
     let pool = PoolConfig {
         size: u32::try_from(writers + 1).unwrap_or(u32::MAX),
@@ -166,8 +166,8 @@ async fn measure(
         statement_timeout: Duration::from_secs(60),
     };
     let (store, _) = database.store(pool, Clock::Database).await?;
-    let cross = host::cross_encoding(storage, model, cross_encoder, progress()).await?;
-    let embedder = host::embedder(storage, model, progress()).await?;
+    let cross = bootstrap::cross_encoding(storage, model, cross_encoder, progress()).await?;
+    let embedder = bootstrap::embedder(storage, model, progress()).await?;
     // every question is asked once a stage: from a cache it would look faster than it is
     let search = Search::new(embedder, Logger::root(Discard, slog::o!()))
         .without_query_cache()
@@ -175,7 +175,7 @@ async fn measure(
     let bar = Bar::new("");
     let report = evaluate(&store, &search, dataset, writers, &bar, stop).await;
     bar.end();
-    report?.ok_or_else(|| Failed("interrupted; nothing was left behind".into()))
+    report?.ok_or_else(|| CommandError("interrupted; nothing was left behind".into()))
 }
 
 fn table(report: &Report) -> String {

@@ -8,8 +8,8 @@ mod reembed;
 mod serve;
 mod setup;
 
+use crate::bootstrap::HostError;
 use crate::config::{Config, LogConfig, StorageConfig};
-use crate::host::HostError;
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::io::Write;
@@ -68,35 +68,35 @@ enum Output {
 /// A sentence for standard error, and the exit code 1.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct Failed(String);
+struct CommandError(String);
 
-impl From<HostError> for Failed {
+impl From<HostError> for CommandError {
     fn from(error: HostError) -> Self {
         match error {
             HostError::Store(error) => error.into(),
-            other => Failed(other.to_string()),
+            other => CommandError(other.to_string()),
         }
     }
 }
 
-impl From<crate::error::Error> for Failed {
+impl From<crate::error::Error> for CommandError {
     fn from(error: crate::error::Error) -> Self {
         match error {
             // there is no log to look into: the operator is the one who asks
             internal @ crate::error::Error::Internal(_) => {
                 let cause = std::error::Error::source(&internal).map(ToString::to_string);
-                Failed(cause.unwrap_or_else(|| internal.to_string()))
+                CommandError(cause.unwrap_or_else(|| internal.to_string()))
             }
-            other => Failed(other.to_string()),
+            other => CommandError(other.to_string()),
         }
     }
 }
 
 macro_rules! failed_from {
     ($($error:ty),* $(,)?) => {
-        $(impl From<$error> for Failed {
+        $(impl From<$error> for CommandError {
             fn from(error: $error) -> Self {
-                Failed(error.to_string())
+                CommandError(error.to_string())
             }
         })*
     };
@@ -118,7 +118,7 @@ fn progress() -> Arc<TerminalProgress> {
 }
 
 /// Prints the result of a command.
-fn say(text: &str) -> Result<(), Failed> {
+fn say(text: &str) -> Result<(), CommandError> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // `| head` is no failure
@@ -208,15 +208,15 @@ pub fn main() -> ExitCode {
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failed(sentence)) => {
+        Err(CommandError(sentence)) => {
             crate::logging::say_last(format!("error: {sentence}\n"));
             ExitCode::FAILURE
         }
     }
 }
 
-async fn migrate(args: MigrateArgs) -> Result<(), Failed> {
-    use crate::host::{Access, Database};
+async fn migrate(args: MigrateArgs) -> Result<(), CommandError> {
+    use crate::bootstrap::{Access, Database};
     let database = Database::open(&args.storage, Access::Shared, progress()).await?;
     crate::store::requirements::check(&database.url).await?;
     let ran = crate::store::migrations::run(&database.url).await?;

@@ -1,6 +1,6 @@
 //! `openapi`: the document, without a server.
 
-use super::{Failed, say};
+use super::{CommandError, say};
 use crate::api::{document_3_0, document_3_1};
 use crate::http::openapi::print;
 use clap::{Args, ValueEnum};
@@ -21,7 +21,7 @@ enum Version {
     V31,
 }
 
-pub(super) fn run(command: &OpenApi) -> Result<(), Failed> {
+pub(super) fn run(command: &OpenApi) -> Result<(), CommandError> {
     let document = match command.version {
         Version::V30 => document_3_0()?,
         Version::V31 => document_3_1()?,

@@ -1,10 +1,10 @@
 //! `reembed`: another model for what is there already, beside running servers.
 
 use super::eval::Bar;
-use super::{Failed, progress, say};
+use super::{CommandError, progress, say};
+use crate::bootstrap::{self, Access, Database, PoolConfig};
 use crate::clock::Clock;
 use crate::config::{ModelConfig, StorageConfig};
-use crate::host::{self, Access, Database, PoolConfig};
 use crate::search::embedder::default_threads;
 use crate::search::reembed::{self, Done, Options, Then};
 use crate::store::models::Change;
@@ -34,9 +34,9 @@ pub(super) struct Reembed {
     model: ModelConfig,
 }
 
-pub(super) async fn run(command: Reembed) -> Result<(), Failed> {
+pub(super) async fn run(command: Reembed) -> Result<(), CommandError> {
     if command.model.lexical_only {
-        return Err(Failed("there is nothing to embed with --lexical-only".into()));
+        return Err(CommandError("there is nothing to embed with --lexical-only".into()));
     }
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -68,11 +68,11 @@ pub(super) async fn run(command: Reembed) -> Result<(), Failed> {
     say(&text)
 }
 
-fn interrupted() -> Failed {
-    Failed("interrupted: nothing has been switched; run it again to go on from here".into())
+fn interrupted() -> CommandError {
+    CommandError("interrupted: nothing has been switched; run it again to go on from here".into())
 }
 
-async fn change(database: &Database, command: &Reembed) -> Result<Done, Failed> {
+async fn change(database: &Database, command: &Reembed) -> Result<Done, CommandError> {
     let workers = command.model.embed_threads.map_or_else(default_threads, usize::from);
     let pool = PoolConfig {
         size: u32::try_from(workers + 1).unwrap_or(u32::MAX),
@@ -81,9 +81,11 @@ async fn change(database: &Database, command: &Reembed) -> Result<Done, Failed> 
     };
     let (store, _) = database.store(pool, Clock::Database).await?;
     let Some(_change) = Change::begin(&database.url).await? else {
-        return Err(Failed("another `reembed` is at work on this database: let it finish".into()));
+        return Err(CommandError(
+            "another `reembed` is at work on this database: let it finish".into(),
+        ));
     };
-    let embedder = host::embedder(&command.storage, &command.model, progress()).await?;
+    let embedder = bootstrap::embedder(&command.storage, &command.model, progress()).await?;
     let then = match (command.prepare, command.keep_old) {
         (true, _) => Then::Wait,
         (false, true) => Then::SwitchAndKeep,

@@ -1,10 +1,10 @@
 //! `serve`: from nothing to a server that answers, and back.
 
-use super::{Failed, SECRET_IN_ARGUMENTS, admin, progress, say};
+use super::{CommandError, SECRET_IN_ARGUMENTS, admin, progress, say};
 use crate::auth::KeySecret;
+use crate::bootstrap::{self, Access, Database, PoolConfig};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::host::{self, Access, Database, PoolConfig};
 use crate::http::connections::ConnectionLimits;
 use crate::limits::{Concurrency, Limits};
 use crate::logging;
@@ -36,7 +36,7 @@ const MAKE_ANOTHER: &str =
     "make another one: switchy-server admin key create --org my-team --email owner@localhost";
 
 /// `secret_flags` are the flags with which secrets were given.
-pub(super) async fn run(config: Config, secret_flags: &[String]) -> Result<(), Failed> {
+pub(super) async fn run(config: Config, secret_flags: &[String]) -> Result<(), CommandError> {
     let (log, _guard) = logging::logger(&config.log)?;
     logging::log_panics(log.clone());
     for file in config.open_files() {
@@ -78,7 +78,7 @@ async fn serve(
     database: &Database,
     log: &Logger,
     mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
-) -> Result<(), Failed> {
+) -> Result<(), CommandError> {
     let mailer = mailer(config)?;
     allow_connections(config, log);
     let starting = async {
@@ -91,26 +91,26 @@ async fn serve(
         info!(log, "database"; "postgres" => versions.postgres, "pgvector" => versions.pgvector,
             "embedded" => database.is_embedded());
         quotas::set_defaults(&store, &config.quotas.quotas()).await?;
-        let secret = host::key_secret(&store, &config.storage).await?;
+        let secret = bootstrap::key_secret(&store, &config.storage).await?;
         let cross_encoding = cross_encoding(config, log).await?;
-        let embedder = host::embedder(&config.storage, &config.model, progress()).await?;
+        let embedder = bootstrap::embedder(&config.storage, &config.model, progress()).await?;
         info!(log, "model"; "id" => embedder.model_id());
-        let vault = host::vault(&store, &config.storage, log).await?;
+        let vault = bootstrap::vault(&store, &config.storage, log).await?;
         let running =
             listen(config, &store, (secret, vault), (embedder, cross_encoding), mailer, log)
                 .await?;
         first_run(config, database, &store, &running).await?;
-        Ok::<_, Failed>(running)
+        Ok::<_, CommandError>(running)
     };
     let running = tokio::select! {
         running = starting => running?,
         () = &mut stop => return Ok(()),
-        exit = database.exited() => return Err(Failed(exit.to_string())),
+        exit = database.exited() => return Err(CommandError(exit.to_string())),
     };
     info!(log, "listening"; "url" => base_url(config, running.address()));
     let failure = tokio::select! {
         () = &mut stop => None,
-        exit = database.exited() => Some(Failed(exit.to_string())),
+        exit = database.exited() => Some(CommandError(exit.to_string())),
     };
     info!(log, "stopping"; "deadline_s" => config.shutdown_deadline.as_secs());
     if !running.stop(config.shutdown_deadline).await {
@@ -126,7 +126,7 @@ async fn listen(
     (embedder, cross_encoding): (Arc<dyn Embedder>, Option<CrossEncoding>),
     mailer: Option<Mailer>,
     log: &Logger,
-) -> Result<Running, Failed> {
+) -> Result<Running, CommandError> {
     let limits = Limits {
         reads: config.reads_per_minute,
         writes: config.writes_per_minute,
@@ -167,9 +167,13 @@ async fn listen(
 }
 
 /// The cross-encoder, if the operator has one. It must not use up the time that a request has.
-async fn cross_encoding(config: &Config, log: &Logger) -> Result<Option<CrossEncoding>, Failed> {
+async fn cross_encoding(
+    config: &Config,
+    log: &Logger,
+) -> Result<Option<CrossEncoding>, CommandError> {
     let (storage, model) = (&config.storage, &config.model);
-    let loaded = host::cross_encoding(storage, model, &config.cross_encoder, progress()).await?;
+    let loaded =
+        bootstrap::cross_encoding(storage, model, &config.cross_encoder, progress()).await?;
     Ok(loaded.map(|mut cross| {
         cross.deadline = cross.deadline.min(config.request_deadline / 2);
         info!(log, "cross-encoder"; "id" => cross.encoder.model_id(),
@@ -221,7 +225,7 @@ async fn first_run(
     database: &Database,
     store: &Store,
     running: &Running,
-) -> Result<(), Failed> {
+) -> Result<(), CommandError> {
     if !database.is_embedded() {
         return Ok(());
     }
@@ -231,7 +235,7 @@ async fn first_run(
     if !empty {
         return Ok(());
     }
-    let secret = host::key_secret(store, &config.storage).await?;
+    let secret = bootstrap::key_secret(store, &config.storage).await?;
     let made = admin::bootstrap(store, &secret, FIRST_ORG, FIRST_EMAIL).await?;
     let url = base_url(config, running.address());
     // what is piped goes to a file or a log, where a key has no place

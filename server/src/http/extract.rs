@@ -8,7 +8,7 @@
 
 use super::inspect::MAX_ISSUES;
 use super::issues::{Check, accepted, check_rest, located};
-use super::several::grouped;
+use super::repeated::grouped;
 use crate::error::{Error, Issue, Result, Step};
 use async_trait::async_trait;
 use dropshot::{

@@ -345,7 +345,7 @@ fn log_line(log: &Logger, line: &Line<'_>, response: &Response<Body>) {
         "status" => status,
         "ms" => format!("{:.1}", line.started.elapsed().as_secs_f64() * 1e3),
         "request_id" => request_state::request_id(),
-        "round_trips" => crate::trips::so_far(),
+        "round_trips" => crate::round_trips::so_far(),
     ));
     if let Some(operation) = &line.operation {
         log = log.new(slog::o!("operation" => operation.clone()));

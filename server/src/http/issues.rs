@@ -81,7 +81,7 @@ impl Issues {
 
 /// Types that can check what a schema cannot express, or Dropshot does not enforce.
 pub trait Check {
-    /// Query parameters that may be repeated: the fields that are [`Several`](super::Several).
+    /// Query parameters that may be repeated: the fields that are [`Repeated`](super::Repeated).
     const REPEATED: &'static [&'static str] = &[];
 
     /// Whether a request without a body is one without fields; it then needs no content type.

@@ -28,7 +28,7 @@ const MAX_NAME_SHOWN: usize = 100;
 
 /// Why a document is not read.
 #[derive(Debug, PartialEq, thiserror::Error)]
-pub enum Unreadable {
+pub enum JsonError {
     /// It is no JSON.
     #[error("the request body is not valid JSON: {0}")]
     Syntax(String),
@@ -37,8 +37,8 @@ pub enum Unreadable {
     Refused(String),
 }
 
-impl From<Unreadable> for Error {
-    fn from(unreadable: Unreadable) -> Self {
+impl From<JsonError> for Error {
+    fn from(unreadable: JsonError) -> Self {
         Error::Malformed(unreadable.to_string().into())
     }
 }
@@ -46,13 +46,13 @@ impl From<Unreadable> for Error {
 /// Reads a JSON document within the limits of a body: [`MAX_VALUES`], [`MAX_NAME`],
 /// [`MAX_JSON_DEPTH`], and no name twice in one object (RFC 8259 leaves open which of them counts,
 /// so two programs may read two different things).
-pub fn document(bytes: &[u8]) -> Result<Value, Unreadable> {
+pub fn document(bytes: &[u8]) -> Result<Value, JsonError> {
     let reader = Reader { values_left: Cell::new(MAX_VALUES), refusal: RefCell::default() };
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = (&reader).deserialize(&mut json).and_then(|value| json.end().map(|()| value));
     value.map_err(|syntax| match reader.refusal.take() {
-        Some(refusal) => Unreadable::Refused(refusal),
-        None => Unreadable::Syntax(syntax.to_string()),
+        Some(refusal) => JsonError::Refused(refusal),
+        None => JsonError::Syntax(syntax.to_string()),
     })
 }
 
@@ -301,7 +301,7 @@ mod tests {
 
     fn refused(text: &str) -> String {
         match document(text.as_bytes()) {
-            Err(Unreadable::Refused(why)) => why,
+            Err(JsonError::Refused(why)) => why,
             other => panic!("{other:?}"),
         }
     }
@@ -312,7 +312,7 @@ mod tests {
         let value = document(text.as_bytes()).expect("JSON");
         assert_eq!(value, json!({ "a": [1, -2, 2.5, "x", true, null], "b": { "a": u64::MAX } }));
         for text in ["", "{", "[1,]", "{} {}", "nul", "1e999"] {
-            assert!(matches!(document(text.as_bytes()), Err(Unreadable::Syntax(_))), "{text}");
+            assert!(matches!(document(text.as_bytes()), Err(JsonError::Syntax(_))), "{text}");
         }
     }
 
@@ -339,6 +339,6 @@ mod tests {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert!(document(nested(MAX_JSON_DEPTH).as_bytes()).is_ok());
         let deeper = document(nested(MAX_JSON_DEPTH + 1).as_bytes());
-        assert!(matches!(deeper, Err(Unreadable::Syntax(_))));
+        assert!(matches!(deeper, Err(JsonError::Syntax(_))));
     }
 }

@@ -33,13 +33,13 @@ pub(super) struct Meter(Arc<Taken>);
 
 struct Taken {
     share: Mutex<Share>,
-    failed: Mutex<Option<Failed>>,
+    failed: Mutex<Option<BodyError>>,
     /// The part that was not read.
     rest: Mutex<Option<Body>>,
 }
 
 #[derive(Clone, Copy)]
-enum Failed {
+enum BodyError {
     Short(Short),
     Slow,
 }
@@ -77,16 +77,16 @@ impl Meter {
     /// Why the body could not be read, if that was our own doing.
     pub(super) fn failure(&self) -> Option<Error> {
         Some(match (*lock(&self.0.failed))? {
-            Failed::Short(Short::All) => {
+            BodyError::Short(Short::All) => {
                 Error::unavailable("the server is overloaded: too much is being sent to it")
             }
-            Failed::Short(Short::Address) => Error::unavailable(
+            BodyError::Short(Short::Address) => Error::unavailable(
                 "too much is being sent from this address at once: send less in parallel",
             ),
-            Failed::Short(Short::Key) => Error::unavailable(
+            BodyError::Short(Short::Key) => Error::unavailable(
                 "too much is being sent with this API key at once: send less in parallel",
             ),
-            Failed::Slow => Error::unavailable("the request body came too slowly"),
+            BodyError::Slow => Error::unavailable("the request body came too slowly"),
         })
     }
 
@@ -126,7 +126,7 @@ where
     B: HttpBody<Data = Bytes> + Send + Sync + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    fn fail(&self, failed: Failed) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn fail(&self, failed: BodyError) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         *lock(&self.taken.failed) = Some(failed);
         Poll::Ready(Some(Err("the body was not read to its end".into())))
     }
@@ -154,7 +154,7 @@ where
                 let taken = lock(&this.taken.share).take(bytes, request_state::caller());
                 match taken {
                     Ok(()) => Poll::Ready(Some(Ok(frame))),
-                    Err(short) => this.fail(Failed::Short(short)),
+                    Err(short) => this.fail(BodyError::Short(short)),
                 }
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
@@ -168,7 +168,7 @@ where
                 }
                 match patience.as_mut().poll(cx) {
                     Poll::Pending => Poll::Pending,
-                    Poll::Ready(()) => this.fail(Failed::Slow),
+                    Poll::Ready(()) => this.fail(BodyError::Slow),
                 }
             }
         }

@@ -59,7 +59,7 @@ impl RequestState {
 
 /// Runs `future` as the request that `state` describes.
 pub async fn enter<F: Future>(state: RequestState, future: F) -> F::Output {
-    STATE.scope(state, crate::trips::counted(future)).await
+    STATE.scope(state, crate::round_trips::counted(future)).await
 }
 
 /// The running request's id; empty outside of one.

@@ -2,11 +2,11 @@
 //! answered before.
 
 mod idempotency;
-mod known;
+mod key_cache;
 mod rate;
 mod seats;
 
 pub use idempotency::{Answer, Answered, Claimed, Kept, Once};
-pub use known::KnownKeys;
+pub use key_cache::KeyCache;
 pub use rate::{Admission, AuthAttempt, Bucket, Limits, Quota, count_failure};
 pub use seats::{Concurrency, SEAT_PATIENCE, Seat, Seats};

@@ -45,7 +45,7 @@ pub enum MailError {
 
 /// Why a message was not sent.
 #[derive(Debug)]
-pub(super) struct Refused {
+pub(super) struct SendError {
     /// What the mail server said, or why there was none.
     pub message: String,
     /// The same message to the same address will be refused again.
@@ -131,15 +131,18 @@ impl Mailer {
     }
 
     /// Hands a message to the mail server.
-    pub(super) async fn send(&self, message: Message) -> Result<(), Refused> {
+    pub(super) async fn send(&self, message: Message) -> Result<(), SendError> {
         let sending = self.transport.send(message);
         match tokio::time::timeout(SEND_TIMEOUT, sending).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => {
                 let ours = error.status().is_some_and(|code| ABOUT_US.contains(&u16::from(code)));
-                Err(Refused { message: described(&error), for_good: error.is_permanent() && !ours })
+                Err(SendError {
+                    message: described(&error),
+                    for_good: error.is_permanent() && !ours,
+                })
             }
-            Err(_elapsed) => Err(Refused {
+            Err(_elapsed) => Err(SendError {
                 message: format!("the mail server took longer than {} s", SEND_TIMEOUT.as_secs()),
                 for_good: false,
             }),

@@ -1,6 +1,6 @@
 //! How integrations are: asked when somebody wants to know, and again and again in the background.
 
-use super::client::{Credential, Failure, Upstreams};
+use super::client::{Credential, UpstreamError, Upstreams};
 use super::guard;
 use crate::error::Result;
 use crate::store::Store;
@@ -43,7 +43,7 @@ pub struct Report {
     /// How long it took.
     pub latency: Duration,
     /// What it said, or why it could not be used.
-    pub outcome: Result<Seen, Failure>,
+    pub outcome: Result<Seen, UpstreamError>,
 }
 
 /// What somebody else wrote, made harmless: short, and without control characters.
@@ -51,22 +51,26 @@ fn tame(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MAX_NAME).collect()
 }
 
-fn credential(vault: &Vault, target: &Target) -> Result<Credential, Failure> {
+fn credential(vault: &Vault, target: &Target) -> Result<Credential, UpstreamError> {
     let secret = match (&target.secret, target.auth_type) {
         (_, McpAuthType::None) => SecretString::default(),
         (Some(sealed), _) => {
-            vault.open(&target.org_id, sealed).map_err(|_| Failure::secret_unreadable())?
+            vault.open(&target.org_id, sealed).map_err(|_| UpstreamError::secret_unreadable())?
         }
-        (None, _) => return Err(Failure::secret_unreadable()),
+        (None, _) => return Err(UpstreamError::secret_unreadable()),
     };
-    Credential::parse(target.auth_type, &secret).map_err(|_| Failure::secret_unreadable())
+    Credential::parse(target.auth_type, &secret).map_err(|_| UpstreamError::secret_unreadable())
 }
 
-async fn look(upstreams: &Upstreams, vault: &Vault, target: &Target) -> Result<Seen, Failure> {
+async fn look(
+    upstreams: &Upstreams,
+    vault: &Vault,
+    target: &Target,
+) -> Result<Seen, UpstreamError> {
     let credential = credential(vault, target)?;
     let url = guard::parse(&target.endpoint_url).map_err(|refusals| {
-        let fallback = guard::Refusal::Form("is not valid");
-        Failure::from(refusals.first().unwrap_or(&fallback))
+        let fallback = guard::UrlError::Form("is not valid");
+        UpstreamError::from(refusals.first().unwrap_or(&fallback))
     })?;
     let upstream = upstreams.connect(url, credential).await?;
     let tools = upstream.list_tools().await?;
@@ -85,7 +89,7 @@ pub async fn check(upstreams: &Upstreams, vault: &Vault, target: &Target) -> Rep
     let begun = Instant::now();
     let deadline = upstreams.deadline();
     let outcome = tokio::time::timeout(deadline, look(upstreams, vault, target)).await;
-    let outcome = outcome.unwrap_or_else(|_| Err(Failure::timed_out(deadline)));
+    let outcome = outcome.unwrap_or_else(|_| Err(UpstreamError::timed_out(deadline)));
     let latency = begun.elapsed();
     let health = match &outcome {
         Ok(_) if latency > deadline.mul_f64(SLOW) => McpHealth::Degraded,

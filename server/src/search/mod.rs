@@ -14,9 +14,9 @@ mod fusion;
 mod highlight;
 pub mod messages;
 mod neighbours;
+mod panic_guard;
 mod pipeline;
 pub mod reembed;
-mod renewed;
 pub mod statistics;
 mod waiting;
 

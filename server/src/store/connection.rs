@@ -6,7 +6,7 @@ use super::tx::{SystemTx, Tx};
 use crate::auth::Caller;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::trips;
+use crate::round_trips;
 use bb8::PooledConnection;
 use diesel::connection::InstrumentationEvent;
 use diesel::{ConnectionError, ConnectionResult};
@@ -127,7 +127,7 @@ async fn open_for_requests(url: &str, setup: &str) -> ConnectionResult<AsyncPgCo
         if let InstrumentationEvent::StartQuery { .. } | InstrumentationEvent::CacheQuery { .. } =
             event
         {
-            trips::count();
+            round_trips::count();
         }
     });
     Ok(connection)
@@ -219,13 +219,13 @@ impl Store {
         Ok(Tx::begin(self.connection().await?, caller.clone(), clock, longest))
     }
 
-    /// The same for who is believed to call, and only to read. With the first statement, the
-    /// database is asked whether he does: if not, the statement fails, and [`Tx::take_found`] says
+    /// The same for a caller who is assumed but not verified yet, and only to read. With the first statement, the
+    /// database is asked whether he does: if not, the statement fails, and [`Tx::take_authentication`] says
     /// who it is.
-    pub async fn begin_believing(&self, caller: &Caller, attempt: &Attempt) -> Result<Tx> {
+    pub async fn begin_speculative(&self, caller: &Caller, attempt: &Attempt) -> Result<Tx> {
         let connection = self.connection().await?;
         let (clock, longest) = (self.clock.clone(), self.statement_timeout);
-        Ok(Tx::believe(connection, caller.clone(), clock, longest, attempt.clone()))
+        Ok(Tx::speculative(connection, caller.clone(), clock, longest, attempt.clone()))
     }
 
     /// A transaction of the server itself, for maintenance: no policy applies.

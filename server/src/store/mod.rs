@@ -5,7 +5,6 @@
 
 pub mod accounts;
 pub mod authentication;
-mod begun;
 pub mod billing;
 mod connection;
 pub mod credits;
@@ -15,6 +14,7 @@ pub mod idempotency;
 pub mod invitation_mails;
 pub mod invitations;
 pub mod keys;
+mod lazy_transaction;
 mod listener;
 pub mod mcp_servers;
 pub mod members;
@@ -45,8 +45,8 @@ pub mod usage;
 pub mod vault;
 pub mod visibility;
 
-pub use begun::Begun;
 pub use connection::{ConnectError, Pooled, Store, StoreConfig};
+pub use lazy_transaction::LazyTransaction;
 pub use listener::Listener;
 pub use pages::{Listed, Paging};
 pub use position::Position;

@@ -1,6 +1,6 @@
 //! Secrets that servers of one database share: the operator's, or the database's.
 
-use super::{Begun, Store};
+use super::{LazyTransaction, Store};
 use crate::auth::KeySecret;
 use crate::error::{Error, Result};
 use diesel::QueryableByName;
@@ -16,7 +16,7 @@ struct Value {
 }
 
 /// Stores `value` under `name` unless there is one; returns the one that is there.
-async fn keep(connection: &mut Begun, name: &str, value: &[u8]) -> Result<Vec<u8>> {
+async fn keep(connection: &mut LazyTransaction, name: &str, value: &[u8]) -> Result<Vec<u8>> {
     diesel::sql_query(
         "INSERT INTO server_secrets (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING",
     )

@@ -1,8 +1,8 @@
 //! Transactions: of a caller, and of the server itself.
 
 use super::authentication::{Attempt, Outcome};
-use super::begun::{Begun, Claim};
 use super::connection::{Pooled, SYSTEM_ROLE};
+use super::lazy_transaction::{LazyTransaction, Speculation};
 use crate::auth::{Caller, PrivateNotes};
 use crate::clock::Clock;
 use crate::error::Result;
@@ -22,7 +22,7 @@ pub const FACETS_TIMEOUT: Duration = Duration::from_secs(3);
 /// Dropped without [`Tx::commit`], it takes its connection out of the pool, and PostgreSQL rolls
 /// back: a handler that panics or runs into its deadline leaves nothing half-written.
 pub struct Tx {
-    connection: Begun,
+    connection: LazyTransaction,
     caller: Caller,
     clock: Clock,
     /// Longest time that any statement may run.
@@ -31,27 +31,33 @@ pub struct Tx {
 
 impl Tx {
     pub(super) fn begin(connection: Pooled, caller: Caller, clock: Clock, longest: Duration) -> Tx {
-        let connection = Begun::by(connection, beginning("BEGIN", &caller));
+        let connection = LazyTransaction::by(connection, beginning("BEGIN", &caller));
         Tx { connection, caller, clock, longest }
     }
 
-    /// The same of somebody who is only believed to call, for reading.
-    pub(super) fn believe(
+    /// The same of a caller who is assumed but not verified yet, for reading.
+    pub(super) fn speculative(
         connection: Pooled,
         caller: Caller,
         clock: Clock,
         longest: Duration,
         attempt: Attempt,
     ) -> Tx {
-        let claim = Claim { attempt, now: clock.for_database(), caller: caller.clone() };
+        let speculation =
+            Speculation { attempt, now: clock.for_database(), caller: caller.clone() };
         let sql = beginning("BEGIN READ ONLY", &caller);
-        Tx { connection: Begun::claiming(connection, sql, claim), caller, clock, longest }
+        Tx {
+            connection: LazyTransaction::speculative(connection, sql, speculation),
+            caller,
+            clock,
+            longest,
+        }
     }
 
-    /// What the database said of who is believed to call; `None` when it was not asked, or has
+    /// The database's verdict on the assumed caller; `None` when it was not asked, or has
     /// failed.
-    pub fn take_found(&mut self) -> Option<Outcome> {
-        self.connection.take_found()
+    pub fn take_authentication(&mut self) -> Option<Outcome> {
+        self.connection.take_authentication()
     }
 
     /// Who calls.
@@ -60,7 +66,7 @@ impl Tx {
     }
 
     /// The connection, inside the transaction.
-    pub fn connection(&mut self) -> &mut Begun {
+    pub fn connection(&mut self) -> &mut LazyTransaction {
         &mut self.connection
     }
 
@@ -102,8 +108,8 @@ impl Tx {
 
     /// Ends what has changed nothing, without anybody waiting for it. Should it fail, the
     /// connection leaves the pool.
-    pub fn let_go(self) {
-        self.connection.let_go();
+    pub fn release(self) {
+        self.connection.release();
     }
 
     /// From here on, [`Tx::undo_to_savepoint`] can undo.
@@ -136,18 +142,18 @@ fn beginning(begin: &str, caller: &Caller) -> String {
 
 /// A transaction of the server itself: it sees every tenant's rows.
 pub struct SystemTx {
-    connection: Begun,
+    connection: LazyTransaction,
     clock: Clock,
 }
 
 impl SystemTx {
     pub(super) fn begin(connection: Pooled, clock: Clock) -> SystemTx {
         let sql = format!("BEGIN; SET LOCAL ROLE {SYSTEM_ROLE}");
-        SystemTx { connection: Begun::by(connection, sql), clock }
+        SystemTx { connection: LazyTransaction::by(connection, sql), clock }
     }
 
     /// The connection, inside the transaction.
-    pub fn connection(&mut self) -> &mut Begun {
+    pub fn connection(&mut self) -> &mut LazyTransaction {
         &mut self.connection
     }
 

@@ -60,7 +60,7 @@ pub struct Sealed {
 
 /// A secret that does not open: sealed under another key, or not what was sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
+pub enum VaultError {
     /// The server was given another key since.
     #[error("it was sealed under another key")]
     OtherKey,
@@ -115,17 +115,17 @@ impl Vault {
     }
 
     /// Opens a secret of the organization.
-    pub fn open(&self, org: &OrgId, sealed: &Sealed) -> Result<SecretString, Unreadable> {
+    pub fn open(&self, org: &OrgId, sealed: &Sealed) -> Result<SecretString, VaultError> {
         if sealed.key_id != *self.key_id {
-            return Err(Unreadable::OtherKey);
+            return Err(VaultError::OtherKey);
         }
         let nonce: [u8; NONCE_BYTES] =
-            sealed.nonce.as_slice().try_into().map_err(|_| Unreadable::Broken)?;
+            sealed.nonce.as_slice().try_into().map_err(|_| VaultError::Broken)?;
         let aad = place(org, &sealed.id);
         let payload = Payload { msg: &sealed.ciphertext, aad: &aad };
         let opened =
-            self.cipher().decrypt(&XNonce::from(nonce), payload).map_err(|_| Unreadable::Broken)?;
-        String::from_utf8(opened).map(SecretString::from).map_err(|_| Unreadable::Broken)
+            self.cipher().decrypt(&XNonce::from(nonce), payload).map_err(|_| VaultError::Broken)?;
+        String::from_utf8(opened).map(SecretString::from).map_err(|_| VaultError::Broken)
     }
 }
 
@@ -176,20 +176,20 @@ mod tests {
         let (vault, org, other) = (vault(b"a"), OrgId::generate(), OrgId::generate());
         let sealed = vault.seal(&org, &"s3cret".into()).expect("sealed");
         assert_eq!(vault.open(&org, &sealed).expect("opens").expose_secret(), "s3cret");
-        assert_eq!(vault.open(&other, &sealed).err(), Some(Unreadable::Broken));
+        assert_eq!(vault.open(&other, &sealed).err(), Some(VaultError::Broken));
         let moved = Sealed { id: SecretId::generate(), ..sealed };
-        assert_eq!(vault.open(&org, &moved).err(), Some(Unreadable::Broken));
+        assert_eq!(vault.open(&org, &moved).err(), Some(VaultError::Broken));
     }
 
     #[test]
     fn another_key_is_told_from_a_broken_secret() {
         let org = OrgId::generate();
         let sealed = vault(b"a").seal(&org, &"s3cret".into()).expect("sealed");
-        assert_eq!(vault(b"b").open(&org, &sealed).err(), Some(Unreadable::OtherKey));
+        assert_eq!(vault(b"b").open(&org, &sealed).err(), Some(VaultError::OtherKey));
         let forged = Sealed { key_id: vault(b"b").key_id().to_owned(), ..sealed.clone() };
-        assert_eq!(vault(b"b").open(&org, &forged).err(), Some(Unreadable::Broken));
+        assert_eq!(vault(b"b").open(&org, &forged).err(), Some(VaultError::Broken));
         let short = Sealed { nonce: vec![0; 12], ..sealed };
-        assert_eq!(vault(b"a").open(&org, &short).err(), Some(Unreadable::Broken));
+        assert_eq!(vault(b"a").open(&org, &short).err(), Some(VaultError::Broken));
     }
 
     #[test]
@@ -214,7 +214,7 @@ mod tests {
             let mut changed = sealed;
             let at = at.index(changed.ciphertext.len());
             changed.ciphertext[at] ^= 1 << bit;
-            prop_assert_eq!(vault.open(&org, &changed).err(), Some(Unreadable::Broken));
+            prop_assert_eq!(vault.open(&org, &changed).err(), Some(VaultError::Broken));
         }
     }
 }

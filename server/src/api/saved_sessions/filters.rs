@@ -2,7 +2,7 @@
 
 use super::label::label;
 use super::requests::{MAX_LABEL_VALUE, MAX_NAME};
-use crate::http::{Check, Issues, Several};
+use crate::http::{Check, Issues, Repeated};
 use crate::store::saved_sessions::{Archived, Filter, SortBy};
 use crate::store::session_kinds::{Labels, SessionOrigin};
 use schemars::JsonSchema;
@@ -65,22 +65,22 @@ macro_rules! with_filters {
             /// Only sessions that this user saved: an id, an e-mail address, or the address up to
             /// its `@`. May be repeated up to 20 times.
             #[schemars(length(min = 1, max = 255))]
-            user: Option<Several<MAX_VALUES>>,
+            user: Option<Repeated<MAX_VALUES>>,
             /// Only sessions of this agent. May be repeated up to 20 times.
             #[schemars(length(min = 1, max = 255))]
-            agent: Option<Several<MAX_VALUES>>,
+            agent: Option<Repeated<MAX_VALUES>>,
             /// Only sessions of this model. May be repeated up to 20 times.
             #[schemars(length(min = 1, max = 255))]
-            model: Option<Several<MAX_VALUES>>,
+            model: Option<Repeated<MAX_VALUES>>,
             /// Only sessions of this origin: `user`, `eval` or `worker`. May be repeated up to 20
             /// times.
             #[schemars(regex(pattern = "^(user|eval|worker)$"))]
-            origin: Option<Several<MAX_VALUES>>,
+            origin: Option<Repeated<MAX_VALUES>>,
             /// Only sessions with this label, as `key:value`. May be repeated up to 20 times: of one
             /// key any of the values will do, and every key must be met.
             #[schemars(regex(pattern = r"^[a-z][a-z0-9_.-]{0,62}:[\s\S]"))]
             #[schemars(length(min = 3, max = 511))]
-            label: Option<Several<MAX_VALUES>>,
+            label: Option<Repeated<MAX_VALUES>>,
             /// `active` (unless given), `archived` or `any`.
             archived: Option<ArchivedFilter>,
             /// Only sessions in whose title, model, agent, labels or preview every one of these
@@ -94,7 +94,7 @@ macro_rules! with_filters {
 
         impl $name {
             pub(super) fn filter(&self) -> Filter {
-                let given = |values: &Option<Several<MAX_VALUES>>| {
+                let given = |values: &Option<Repeated<MAX_VALUES>>| {
                     values.as_ref().map(|several| several.0.clone()).unwrap_or_default()
                 };
                 let mut users = given(&self.user);
@@ -127,7 +127,7 @@ macro_rules! with_filters {
                     ("label", &self.label, MAX_NAME + MAX_LABEL_VALUE),
                 ];
                 for (name, values, longest) in lists {
-                    let Some(Several(values)) = values else { continue };
+                    let Some(Repeated(values)) = values else { continue };
                     issues.count(name, values.len(), MAX_VALUES);
                     issues.within(name, |issues| {
                         for (i, value) in values.iter().enumerate() {

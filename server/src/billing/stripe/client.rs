@@ -44,27 +44,27 @@ pub struct Stripe {
 }
 
 #[derive(Deserialize)]
-struct Failed {
-    error: Failure,
+struct ErrorBody {
+    error: ErrorDetail,
 }
 
 #[derive(Deserialize)]
-struct Failure {
+struct ErrorDetail {
     code: Option<String>,
     message: Option<String>,
 }
 
 /// What an answer without success says.
-enum Refusal {
+enum StripeError {
     /// Stripe's `error.code` and what we make of it.
     Coded(String, Error),
     Other(Error),
 }
 
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
+impl From<StripeError> for Error {
+    fn from(refusal: StripeError) -> Self {
         match refusal {
-            Refusal::Coded(_, error) | Refusal::Other(error) => error,
+            StripeError::Coded(_, error) | StripeError::Other(error) => error,
         }
     }
 }
@@ -113,7 +113,7 @@ impl Stripe {
     ) -> Result<Option<T>> {
         match self.send(self.form(path, form, idempotency_key)?).await {
             Ok(made) => Ok(Some(made)),
-            Err(Refusal::Coded(code, _)) if code == "resource_already_exists" => Ok(None),
+            Err(StripeError::Coded(code, _)) if code == "resource_already_exists" => Ok(None),
             Err(other) => Err(other.into()),
         }
     }
@@ -140,9 +140,9 @@ impl Stripe {
     async fn send<T: DeserializeOwned>(
         &self,
         request: reqwest::RequestBuilder,
-    ) -> Result<T, Refusal> {
+    ) -> Result<T, StripeError> {
         let unreachable = |cause: reqwest::Error| {
-            Refusal::Other(Error::Upstream {
+            StripeError::Other(Error::Upstream {
                 message: if cause.is_timeout() {
                     "Stripe did not answer in time; try again".into()
                 } else {
@@ -161,21 +161,21 @@ impl Stripe {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
             if body.len() + chunk.len() > MAX_ANSWER {
-                return Err(Refusal::Other(failed("Stripe's answer is too long")));
+                return Err(StripeError::Other(failed("Stripe's answer is too long")));
             }
             body.extend_from_slice(&chunk);
         }
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|cause| {
-                Refusal::Other(failed(format!("Stripe's answer cannot be read: {cause}")))
+                StripeError::Other(failed(format!("Stripe's answer cannot be read: {cause}")))
             });
         }
-        let said = serde_json::from_slice::<Failed>(&body).ok().map(|failed| failed.error);
+        let said = serde_json::from_slice::<ErrorBody>(&body).ok().map(|failed| failed.error);
         let (code, words) = said.map_or((None, None), |said| (said.code, said.message));
         let error = refusal(status.as_u16(), code.as_deref(), words.as_deref());
         Err(match code {
-            Some(code) => Refusal::Coded(code, error),
-            None => Refusal::Other(error),
+            Some(code) => StripeError::Coded(code, error),
+            None => StripeError::Other(error),
         })
     }
 }

@@ -13,7 +13,7 @@ const MAX_SIGNATURES: usize = 16;
 
 /// Why it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum SignatureError {
     /// No header, or not of that form.
     #[error("must read `t=SECONDS,v1=HEX`")]
     Malformed,
@@ -43,25 +43,25 @@ pub struct Signature<'a> {
 
 impl<'a> Signature<'a> {
     /// Reads the header; a body that comes without a readable one need not be looked at.
-    pub fn parse(header: Option<&'a str>) -> Result<Self, Refused> {
+    pub fn parse(header: Option<&'a str>) -> Result<Self, SignatureError> {
         let mut time = None;
         let mut signatures = Vec::new();
-        for part in header.ok_or(Refused::Malformed)?.split(',') {
-            let (name, value) = part.trim().split_once('=').ok_or(Refused::Malformed)?;
+        for part in header.ok_or(SignatureError::Malformed)?.split(',') {
+            let (name, value) = part.trim().split_once('=').ok_or(SignatureError::Malformed)?;
             match name {
                 "t" if time.is_none() && value.bytes().all(|b| b.is_ascii_digit()) => {
                     time = Some(value);
                 }
-                "t" => return Err(Refused::Malformed),
+                "t" => return Err(SignatureError::Malformed),
                 "v1" if signatures.len() < MAX_SIGNATURES => signatures.push(value),
                 // other schemes are not for us
                 _ => {}
             }
         }
-        let time = time.ok_or(Refused::Malformed)?;
-        let seconds: i64 = time.parse().map_err(|_| Refused::Malformed)?;
+        let time = time.ok_or(SignatureError::Malformed)?;
+        let seconds: i64 = time.parse().map_err(|_| SignatureError::Malformed)?;
         if signatures.is_empty() {
-            return Err(Refused::Malformed);
+            return Err(SignatureError::Malformed);
         }
         Ok(Signature { time, seconds, signatures })
     }
@@ -72,19 +72,19 @@ impl<'a> Signature<'a> {
         body: &[u8],
         secret: &SecretString,
         now: DateTime<Utc>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), SignatureError> {
         let mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes())
-            .map_err(|_| Refused::Wrong)?
+            .map_err(|_| SignatureError::Wrong)?
             .chain_update(self.time)
             .chain_update(b".")
             .chain_update(body);
         let fits = |hex: &&str| from_hex(hex).is_some_and(|s| mac.clone().verify_slice(&s).is_ok());
         if !self.signatures.iter().any(fits) {
-            return Err(Refused::Wrong);
+            return Err(SignatureError::Wrong);
         }
         // after the signature: a stranger learns nothing about our clock
         if self.seconds.abs_diff(now.timestamp()) > TOLERANCE_SECONDS.unsigned_abs() {
-            return Err(Refused::Expired);
+            return Err(SignatureError::Expired);
         }
         Ok(())
     }
@@ -118,11 +118,11 @@ mod tests {
         body: &[u8],
         secret: &SecretString,
         now: DateTime<Utc>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), SignatureError> {
         Signature::parse(header)?.verify(body, secret, now)
     }
 
-    fn check(header: &str) -> Result<(), Refused> {
+    fn check(header: &str) -> Result<(), SignatureError> {
         verify(Some(header), BODY, &secret(), now())
     }
 
@@ -133,8 +133,8 @@ mod tests {
         assert_eq!(check(&format!("t=1800000000,v1={good}")), Ok(()));
         assert_eq!(check(&format!("t=1800000000,v1={other},v1={good},v0=x")), Ok(()));
         assert_eq!(check(&format!("v1={good}, t=1800000000")), Ok(()));
-        assert_eq!(check(&format!("t=1800000000,v1={other}")), Err(Refused::Wrong));
-        assert_eq!(check(&format!("t=1800000000,v0={good}")), Err(Refused::Malformed));
+        assert_eq!(check(&format!("t=1800000000,v1={other}")), Err(SignatureError::Wrong));
+        assert_eq!(check(&format!("t=1800000000,v0={good}")), Err(SignatureError::Malformed));
     }
 
     #[test]
@@ -142,8 +142,8 @@ mod tests {
         for (seconds, expected) in [
             ("1799999700", Ok(())),
             ("1800000300", Ok(())),
-            ("1799999699", Err(Refused::Expired)),
-            ("1800000301", Err(Refused::Expired)),
+            ("1799999699", Err(SignatureError::Expired)),
+            ("1800000301", Err(SignatureError::Expired)),
         ] {
             let good = sign("whsec_test", seconds, BODY);
             assert_eq!(check(&format!("t={seconds},v1={good}")), expected, "{seconds}");
@@ -155,9 +155,9 @@ mod tests {
         let good = sign("whsec_test", "1800000000", BODY);
         let header = format!("t=1800000000,v1={good}");
         let other = verify(Some(&header), b"{}", &secret(), now());
-        assert_eq!(other, Err(Refused::Wrong));
-        assert_eq!(check(&format!("t=1800000001,v1={good}")), Err(Refused::Wrong));
-        assert_eq!(verify(None, BODY, &secret(), now()), Err(Refused::Malformed));
+        assert_eq!(other, Err(SignatureError::Wrong));
+        assert_eq!(check(&format!("t=1800000001,v1={good}")), Err(SignatureError::Wrong));
+        assert_eq!(verify(None, BODY, &secret(), now()), Err(SignatureError::Malformed));
     }
 
     proptest! {

@@ -1,11 +1,11 @@
 //! `admin credits`: what the operator gives, takes and sees.
 
-use super::{Common, Failed, Output, progress, say};
+use super::{CommandError, Common, Output, progress, say};
 use crate::billing::settled;
+use crate::bootstrap::{Database, PoolConfig};
 use crate::clock::Clock;
 use crate::config::CreditsConfig;
 use crate::error::{Error, Result};
-use crate::host::{Database, PoolConfig};
 use crate::store::credits::{self, Balance, Booked, Entry, Kind, Spending};
 use crate::store::{Store, SystemTx, accounts, billing};
 use clap::{Args, Subcommand};
@@ -190,7 +190,7 @@ async fn report(
 }
 
 impl Report {
-    fn print(&self, output: Output) -> std::result::Result<(), Failed> {
+    fn print(&self, output: Output) -> std::result::Result<(), CommandError> {
         if output == Output::Json {
             return say(&format!("{}\n", serde_json::to_string_pretty(self)?));
         }
@@ -232,15 +232,16 @@ async fn carry_out(store: &Store, command: &Credits) -> Result<Report> {
     Ok(report)
 }
 
-pub(super) async fn run(command: Credits) -> std::result::Result<(), Failed> {
+pub(super) async fn run(command: Credits) -> std::result::Result<(), CommandError> {
     let common = match &command {
         Credits::Grant(c) | Credits::Spend(c) => &c.common,
         Credits::Show(c) => &c.common,
     };
-    let database = Database::open(&common.storage, crate::host::Access::Shared, progress()).await?;
+    let database =
+        Database::open(&common.storage, crate::bootstrap::Access::Shared, progress()).await?;
     let outcome = async {
         let (store, _) = database.store(PoolConfig::for_command(), Clock::Database).await?;
-        Ok::<Report, Failed>(carry_out(&store, &command).await?)
+        Ok::<Report, CommandError>(carry_out(&store, &command).await?)
     }
     .await;
     database.stop().await?;

@@ -1,9 +1,9 @@
 //! `admin org quota`: what an organization may have.
 
-use super::{Common, Failed, Output, progress, say};
+use super::{CommandError, Common, Output, progress, say};
+use crate::bootstrap::{Access, Database, PoolConfig};
 use crate::clock::Clock;
 use crate::error::Result;
-use crate::host::{Access, Database, PoolConfig};
 use crate::store::quotas::{self, Change, Use};
 use crate::store::{Store, accounts};
 use clap::Args;
@@ -82,7 +82,7 @@ impl From<Use> for Line {
 }
 
 impl Report {
-    fn print(&self, output: Output) -> std::result::Result<(), Failed> {
+    fn print(&self, output: Output) -> std::result::Result<(), CommandError> {
         if output == Output::Json {
             return say(&format!("{}\n", serde_json::to_string_pretty(self)?));
         }
@@ -121,12 +121,12 @@ async fn work(store: &Store, command: &Quota) -> Result<Report> {
     })
 }
 
-pub(super) async fn run(command: Quota) -> std::result::Result<(), Failed> {
+pub(super) async fn run(command: Quota) -> std::result::Result<(), CommandError> {
     let common = &command.common;
     let database = Database::open(&common.storage, Access::Shared, progress()).await?;
     let outcome = async {
         let (store, _) = database.store(PoolConfig::for_command(), Clock::Database).await?;
-        Ok::<Report, Failed>(work(&store, &command).await?)
+        Ok::<Report, CommandError>(work(&store, &command).await?)
     }
     .await;
     database.stop().await?;

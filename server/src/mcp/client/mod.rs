@@ -1,15 +1,15 @@
 //! The client for MCP servers of tenants: official protocol library, our own transport.
 
 mod credential;
-mod failure;
+mod error;
 mod transport;
 
 pub use credential::{Credential, MAX_SECRET};
-pub use failure::{Failure, McpFailureCode};
+pub use error::{McpFailureCode, UpstreamError};
 pub use transport::{MAX_REQUEST, MAX_RESPONSE};
 
 use super::guard::{
-    AllowedHosts, CheckedResolver, Guard, Refusal, Resolver, SystemResolver, Trust,
+    AllowedHosts, CheckedResolver, Guard, Resolver, SystemResolver, Trust, UrlError,
 };
 use crate::error::{Error, Result as ServerResult};
 use rmcp::model::{
@@ -122,10 +122,10 @@ impl Upstreams {
     }
 
     /// What is wrong with a URL, its name looked up now; see [`Guard::check`].
-    pub async fn check_url(&self, url: &Url) -> Result<(), Vec<Refusal>> {
+    pub async fn check_url(&self, url: &Url) -> Result<(), Vec<UrlError>> {
         match tokio::time::timeout(self.http.deadline, self.http.guard.check(url)).await {
             Ok(checked) => checked.map(drop),
-            Err(_) => Err(vec![Refusal::Unresolvable]),
+            Err(_) => Err(vec![UrlError::Unresolvable]),
         }
     }
 
@@ -137,7 +137,11 @@ impl Upstreams {
     }
 
     /// Connects to a server and introduces ourselves (`initialize`).
-    pub async fn connect(&self, url: Url, credential: Credential) -> Result<Upstream, Failure> {
+    pub async fn connect(
+        &self,
+        url: Url,
+        credential: Credential,
+    ) -> Result<Upstream, UpstreamError> {
         let transport = Transport::new(self.http.clone(), url, credential);
         let mut config = StreamableHttpClientTransportConfig::with_uri("")
             .max_sse_event_size(MAX_RESPONSE)
@@ -151,7 +155,7 @@ impl Upstreams {
         let serving = serve_client(client, worker);
         let service = within(&transport, self.http.deadline, serving, |error| match error {
             ClientInitializeError::JsonRpcError(error) => rejected("initialize", error),
-            _ => Failure::protocol("it did not answer initialize as it should"),
+            _ => UpstreamError::protocol("it did not answer initialize as it should"),
         })
         .await?;
         Ok(Upstream { service, transport, deadline: self.http.deadline })
@@ -159,8 +163,8 @@ impl Upstreams {
 }
 
 /// The error of a JSON-RPC answer: its number, and nothing that the other side wrote.
-fn rejected(method: &str, error: &ErrorData) -> Failure {
-    Failure::protocol(&format!("it answered {method} with error {}", error.code.0))
+fn rejected(method: &str, error: &ErrorData) -> UpstreamError {
+    UpstreamError::protocol(&format!("it answered {method} with error {}", error.code.0))
 }
 
 /// Runs `work` until it ends, a request fails, or the time is up.
@@ -168,8 +172,8 @@ async fn within<T, E>(
     transport: &Transport,
     deadline: Duration,
     work: impl Future<Output = Result<T, E>>,
-    describe: impl Fn(&E) -> Failure,
-) -> Result<T, Failure> {
+    describe: impl Fn(&E) -> UpstreamError,
+) -> Result<T, UpstreamError> {
     let done = async {
         tokio::select! {
             biased;
@@ -177,7 +181,9 @@ async fn within<T, E>(
             failure = transport.failed() => Err(failure),
         }
     };
-    tokio::time::timeout(deadline, done).await.unwrap_or_else(|_| Err(Failure::timed_out(deadline)))
+    tokio::time::timeout(deadline, done)
+        .await
+        .unwrap_or_else(|_| Err(UpstreamError::timed_out(deadline)))
 }
 
 /// A connection to an MCP server. Dropped, its session is ended.
@@ -194,21 +200,21 @@ impl Upstream {
     }
 
     /// Its tools, at most [`MAX_TOOLS`]; `None` when it says that it has none to list.
-    pub async fn list_tools(&self) -> Result<Option<Vec<Tool>>, Failure> {
+    pub async fn list_tools(&self) -> Result<Option<Vec<Tool>>, UpstreamError> {
         if self.server().is_none_or(|server| server.capabilities.tools.is_none()) {
             return Ok(None);
         }
         within(&self.transport, self.deadline, self.all_tools(), Clone::clone).await.map(Some)
     }
 
-    async fn all_tools(&self) -> Result<Vec<Tool>, Failure> {
+    async fn all_tools(&self) -> Result<Vec<Tool>, UpstreamError> {
         let mut tools = Vec::new();
         let mut cursor = None;
         for _ in 0..MAX_PAGES {
             let params = PaginatedRequestParams::default().with_cursor(cursor);
             let page = self.service.list_tools(Some(params)).await.map_err(|e| match &e {
                 ServiceError::McpError(error) => rejected("tools/list", error),
-                _ => Failure::protocol("it did not answer tools/list as it should"),
+                _ => UpstreamError::protocol("it did not answer tools/list as it should"),
             })?;
             tools.extend(page.tools);
             cursor = page.next_cursor;
@@ -219,6 +225,6 @@ impl Upstream {
                 break;
             }
         }
-        Err(Failure::protocol(&format!("it lists more than {MAX_TOOLS} tools")))
+        Err(UpstreamError::protocol(&format!("it lists more than {MAX_TOOLS} tools")))
     }
 }

@@ -2,8 +2,8 @@
 //! URL, no redirects, nothing large, and every failure told apart.
 
 use super::credential::Credential;
-use super::failure::Failure;
-use crate::mcp::guard::{Guard, Refusal, Trust};
+use super::error::UpstreamError;
+use crate::mcp::guard::{Guard, Trust, UrlError};
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
@@ -31,7 +31,7 @@ pub const MAX_RESPONSE: usize = 5 * 1024 * 1024;
 /// What [`Transport`] fails with; why is in its [`Transport::failed`].
 #[derive(Debug, thiserror::Error)]
 #[error("the request failed")]
-pub(super) struct Failed;
+pub(super) struct TransportError;
 
 /// Requests to one MCP server.
 #[derive(Clone)]
@@ -45,7 +45,7 @@ struct Inner {
     credential: Credential,
     deadline: Duration,
     /// The first failure: the library's own errors are far from it.
-    failure: SetOnce<Failure>,
+    failure: SetOnce<UpstreamError>,
 }
 
 /// With what requests are sent.
@@ -60,7 +60,7 @@ pub(super) struct Http {
     pub deadline: Duration,
 }
 
-type PostResult = Result<StreamableHttpPostResponse, StreamableHttpError<Failed>>;
+type PostResult = Result<StreamableHttpPostResponse, StreamableHttpError<TransportError>>;
 
 /// The error of that type that led to `error`.
 fn caused_by<'a, T: std::error::Error + 'static>(
@@ -85,13 +85,13 @@ fn caused_by<'a, T: std::error::Error + 'static>(
 fn bounded(
     response: reqwest::Response,
     transport: Transport,
-) -> impl Stream<Item = Result<Bytes, Failed>> {
+) -> impl Stream<Item = Result<Bytes, TransportError>> {
     let mut left = MAX_RESPONSE;
     response.bytes_stream().map(move |chunk| {
         let chunk = chunk.map_err(|error| transport.sent(&error))?;
         match left.checked_sub(chunk.len()) {
             Some(rest) => left = rest,
-            None => return Err(transport.note(Failure::response_too_large(MAX_RESPONSE))),
+            None => return Err(transport.note(UpstreamError::response_too_large(MAX_RESPONSE))),
         }
         Ok(chunk)
     })
@@ -105,49 +105,49 @@ impl Transport {
     }
 
     /// The first failure so far.
-    pub(super) fn failure(&self) -> Option<Failure> {
+    pub(super) fn failure(&self) -> Option<UpstreamError> {
         self.0.failure.get().cloned()
     }
 
     /// Waits for the first failure.
-    pub(super) async fn failed(&self) -> Failure {
+    pub(super) async fn failed(&self) -> UpstreamError {
         self.0.failure.wait().await.clone()
     }
 
-    fn note(&self, failure: Failure) -> Failed {
+    fn note(&self, failure: UpstreamError) -> TransportError {
         // a later failure follows from the first
         let _ = self.0.failure.set(failure);
-        Failed
+        TransportError
     }
 
-    fn refuse(&self, failure: Failure) -> StreamableHttpError<Failed> {
+    fn refuse(&self, failure: UpstreamError) -> StreamableHttpError<TransportError> {
         StreamableHttpError::Client(self.note(failure))
     }
 
     /// What went wrong on the way.
-    fn sent(&self, error: &(dyn std::error::Error + 'static)) -> Failed {
+    fn sent(&self, error: &(dyn std::error::Error + 'static)) -> TransportError {
         let timed_out = caused_by::<reqwest::Error>(error).is_some_and(reqwest::Error::is_timeout);
-        self.note(if let Some(refusal) = caused_by::<Refusal>(error) {
-            Failure::from(refusal)
+        self.note(if let Some(refusal) = caused_by::<UrlError>(error) {
+            UpstreamError::from(refusal)
         } else if timed_out {
-            Failure::timed_out(self.0.deadline)
+            UpstreamError::timed_out(self.0.deadline)
         } else if caused_by::<rustls::Error>(error).is_some() {
-            Failure::tls()
+            UpstreamError::tls()
         } else {
-            Failure::connect()
+            UpstreamError::connect()
         })
     }
 
     /// A request to the server's URL. The rules are looked at again, each time: an address in the
     /// URL is resolved by nobody.
-    fn request(&self, method: http::Method) -> Result<reqwest::RequestBuilder, Failed> {
+    fn request(&self, method: http::Method) -> Result<reqwest::RequestBuilder, TransportError> {
         let Inner { guard, url, credential, deadline, .. } = &*self.0;
         let client = match guard.inspect(url) {
             Ok(Trust::Tenant) => &self.0.tenants,
             Ok(Trust::Operator) => &self.0.operators,
             Err(refusals) => {
-                let failure = refusals.first().map(Failure::from);
-                return Err(self.note(failure.unwrap_or_else(Failure::connect)));
+                let failure = refusals.first().map(UpstreamError::from);
+                return Err(self.note(failure.unwrap_or_else(UpstreamError::connect)));
             }
         };
         let mut request = client.request(method, url.clone()).timeout(*deadline);
@@ -158,17 +158,20 @@ impl Transport {
     }
 
     /// The status is a success, and nothing needs unpacking.
-    fn accept(&self, response: &reqwest::Response) -> Result<(), StreamableHttpError<Failed>> {
+    fn accept(
+        &self,
+        response: &reqwest::Response,
+    ) -> Result<(), StreamableHttpError<TransportError>> {
         if !response.status().is_success() {
-            return Err(self.refuse(Failure::status(response.status())));
+            return Err(self.refuse(UpstreamError::status(response.status())));
         }
         let packed =
             response.headers().get_all(CONTENT_ENCODING).iter().any(|coding| coding != "identity");
         if packed {
-            return Err(self.refuse(Failure::protocol("its answer is compressed, unasked")));
+            return Err(self.refuse(UpstreamError::protocol("its answer is compressed, unasked")));
         }
         if response.content_length().is_some_and(|length| length > MAX_RESPONSE as u64) {
-            return Err(self.refuse(Failure::response_too_large(MAX_RESPONSE)));
+            return Err(self.refuse(UpstreamError::response_too_large(MAX_RESPONSE)));
         }
         Ok(())
     }
@@ -181,7 +184,7 @@ impl Transport {
     ) -> PostResult {
         let body = serde_json::to_vec(message)?;
         if body.len() > MAX_REQUEST {
-            return Err(self.refuse(Failure::request_too_large(MAX_REQUEST)));
+            return Err(self.refuse(UpstreamError::request_too_large(MAX_REQUEST)));
         }
         let mut request = self.request(http::Method::POST).map_err(StreamableHttpError::Client)?;
         for (name, value) in headers {
@@ -222,17 +225,17 @@ impl Transport {
             return Ok(StreamableHttpPostResponse::Accepted);
         }
         if !is_json {
-            return Err(self.refuse(Failure::protocol("its answer is not JSON")));
+            return Err(self.refuse(UpstreamError::protocol("its answer is not JSON")));
         }
         match serde_json::from_slice::<ServerJsonRpcMessage>(&body) {
             Ok(message) => Ok(StreamableHttpPostResponse::Json(message, session)),
-            Err(_) => Err(self.refuse(Failure::protocol("its answer is not JSON-RPC"))),
+            Err(_) => Err(self.refuse(UpstreamError::protocol("its answer is not JSON-RPC"))),
         }
     }
 }
 
 impl StreamableHttpClient for Transport {
-    type Error = Failed;
+    type Error = TransportError;
 
     async fn post_message(
         &self,
@@ -251,7 +254,7 @@ impl StreamableHttpClient for Transport {
         session_id: Arc<str>,
         _auth_header: Option<String>,
         custom_headers: HashMap<HeaderName, HeaderValue>,
-    ) -> Result<(), StreamableHttpError<Failed>> {
+    ) -> Result<(), StreamableHttpError<TransportError>> {
         // a courtesy: whether it is heard makes no difference
         let mut request =
             self.request(http::Method::DELETE).map_err(StreamableHttpError::Client)?;
@@ -259,7 +262,7 @@ impl StreamableHttpClient for Transport {
             request = request.header(name, value);
         }
         let sent = request.header(HEADER_SESSION_ID, &*session_id).send().await;
-        sent.map(drop).map_err(|_| StreamableHttpError::Client(Failed))
+        sent.map(drop).map_err(|_| StreamableHttpError::Client(TransportError))
     }
 
     /// A stream for what the server says unasked, or to go on with one that broke. Nothing is to
@@ -271,7 +274,8 @@ impl StreamableHttpClient for Transport {
         _last_event_id: Option<String>,
         _auth_header: Option<String>,
         _custom_headers: HashMap<HeaderName, HeaderValue>,
-    ) -> Result<BoxStream<'static, Result<Sse, SseError>>, StreamableHttpError<Failed>> {
+    ) -> Result<BoxStream<'static, Result<Sse, SseError>>, StreamableHttpError<TransportError>>
+    {
         Err(StreamableHttpError::ServerDoesNotSupportSse)
     }
 }

@@ -25,7 +25,7 @@ const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
 
 /// Why a URL is not called. The display completes a sentence that begins with the URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum UrlError {
     /// The URL itself: scheme, user, port.
     #[error("{0}")]
     Form(&'static str),
@@ -43,13 +43,13 @@ pub enum Refusal {
     Unresolvable,
 }
 
-impl Refusal {
+impl UrlError {
     /// Stable and machine-readable.
     pub fn code(&self) -> &'static str {
         match self {
-            Refusal::Form(_) => "invalid",
-            Refusal::Name(_) | Refusal::Address(_) | Refusal::Resolved => "address_forbidden",
-            Refusal::Unresolvable => "dns_failed",
+            UrlError::Form(_) => "invalid",
+            UrlError::Name(_) | UrlError::Address(_) | UrlError::Resolved => "address_forbidden",
+            UrlError::Unresolvable => "dns_failed",
         }
     }
 }
@@ -83,36 +83,36 @@ impl Guard {
 
     /// Everything that is wrong with a URL before any name is looked up; otherwise whose word it
     /// is that it may be called.
-    pub fn inspect(&self, url: &Url) -> Result<Trust, Vec<Refusal>> {
+    pub fn inspect(&self, url: &Url) -> Result<Trust, Vec<UrlError>> {
         let mut refusals = form(url);
         if refusals.is_empty() && self.allowed.permit(url) {
             return Ok(Trust::Operator);
         }
         if url.scheme() == "http" {
-            refusals.push(Refusal::Form("must begin with https://"));
+            refusals.push(UrlError::Form("must begin with https://"));
         }
         if let Some(port) = url.port_or_known_default()
             && url.scheme() != "http"
             && port != HTTPS_PORT
             && port < FIRST_UNPRIVILEGED_PORT
         {
-            refusals.push(Refusal::Form("must have the port 443, or one from 1024"));
+            refusals.push(UrlError::Form("must have the port 443, or one from 1024"));
         }
         match url.host() {
             Some(Host::Ipv4(v4)) => {
-                refusals.extend(address::forbidden(v4.into()).map(Refusal::Address));
+                refusals.extend(address::forbidden(v4.into()).map(UrlError::Address));
             }
             Some(Host::Ipv6(v6)) => {
-                refusals.extend(address::forbidden(v6.into()).map(Refusal::Address));
+                refusals.extend(address::forbidden(v6.into()).map(UrlError::Address));
             }
-            Some(Host::Domain(name)) => refusals.extend(host::forbidden(name).map(Refusal::Name)),
+            Some(Host::Domain(name)) => refusals.extend(host::forbidden(name).map(UrlError::Name)),
             None => {}
         }
         if refusals.is_empty() { Ok(Trust::Tenant) } else { Err(refusals) }
     }
 
     /// The same, and what the name resolves to now, if it is one.
-    pub async fn check(&self, url: &Url) -> Result<Trust, Vec<Refusal>> {
+    pub async fn check(&self, url: &Url) -> Result<Trust, Vec<UrlError>> {
         let trust = self.inspect(url)?;
         if let Some(name) = url.domain() {
             let resolver = CheckedResolver::new(Arc::clone(&self.resolver), trust);
@@ -123,32 +123,32 @@ impl Guard {
 }
 
 /// What is wrong with a URL, wherever it leads.
-fn form(url: &Url) -> Vec<Refusal> {
+fn form(url: &Url) -> Vec<UrlError> {
     let mut refusals = Vec::new();
     if !matches!(url.scheme(), "https" | "http") || url.host().is_none() {
-        refusals.push(Refusal::Form("must be a URL that begins with https://"));
+        refusals.push(UrlError::Form("must be a URL that begins with https://"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        refusals.push(Refusal::Form("must not contain a user or a password"));
+        refusals.push(UrlError::Form("must not contain a user or a password"));
     }
     if url.fragment().is_some() {
-        refusals.push(Refusal::Form("must not have a fragment (#)"));
+        refusals.push(UrlError::Form("must not have a fragment (#)"));
     }
     if url.as_str().len() > MAX_URL {
-        refusals.push(Refusal::Form("must be at most 2048 characters"));
+        refusals.push(UrlError::Form("must be at most 2048 characters"));
     }
     refusals
 }
 
 /// An endpoint as somebody wrote it: an absolute URL, or everything that is wrong with it whatever
 /// the operator allows.
-pub fn parse(text: &str) -> Result<Url, Vec<Refusal>> {
+pub fn parse(text: &str) -> Result<Url, Vec<UrlError>> {
     // what the parser would silently drop; nobody should register what he did not write
     if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(vec![Refusal::Form("must not contain blanks or control characters")]);
+        return Err(vec![UrlError::Form("must not contain blanks or control characters")]);
     }
     let url = Url::parse(text)
-        .map_err(|_| vec![Refusal::Form("must be a URL that begins with https://")])?;
+        .map_err(|_| vec![UrlError::Form("must be a URL that begins with https://")])?;
     match form(&url) {
         refusals if refusals.is_empty() => Ok(url),
         refusals => Err(refusals),

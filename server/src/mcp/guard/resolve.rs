@@ -1,6 +1,6 @@
 //! Names into addresses, each of which is looked at before anything connects to it.
 
-use super::{Refusal, Trust, address};
+use super::{Trust, UrlError, address};
 use async_trait::async_trait;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::io;
@@ -41,14 +41,14 @@ impl CheckedResolver {
 
     /// The addresses of a name, all of them allowed: one that is not spoils the others, because
     /// nobody knows which of them would be connected to.
-    pub async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, Refusal> {
-        let found = self.resolver.resolve(name).await.map_err(|_| Refusal::Unresolvable)?;
+    pub async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, UrlError> {
+        let found = self.resolver.resolve(name).await.map_err(|_| UrlError::Unresolvable)?;
         if found.is_empty() {
-            return Err(Refusal::Unresolvable);
+            return Err(UrlError::Unresolvable);
         }
         let bad = |address: &IpAddr| address::forbidden(*address).is_some();
         if self.trust == Trust::Tenant && found.iter().any(bad) {
-            return Err(Refusal::Resolved);
+            return Err(UrlError::Resolved);
         }
         Ok(found)
     }

@@ -195,10 +195,10 @@ async fn one_bad_address_spoils_a_name() {
     };
     assert_eq!(check("", &["1.1.1.1", "2606:4700:4700::1111"]).await, Ok(Trust::Tenant));
     for bad in ["127.0.0.1", "::1", "10.0.0.1", "::ffff:10.0.0.1", "169.254.169.254"] {
-        assert_eq!(check("", &["1.1.1.1", bad]).await, Err(vec![Refusal::Resolved]), "{bad}");
-        assert_eq!(check("", &[bad]).await, Err(vec![Refusal::Resolved]), "{bad}");
+        assert_eq!(check("", &["1.1.1.1", bad]).await, Err(vec![UrlError::Resolved]), "{bad}");
+        assert_eq!(check("", &[bad]).await, Err(vec![UrlError::Resolved]), "{bad}");
     }
-    assert_eq!(check("", &[]).await, Err(vec![Refusal::Unresolvable]));
+    assert_eq!(check("", &[]).await, Err(vec![UrlError::Unresolvable]));
     assert_eq!(check("mcp.example.com", &["127.0.0.1"]).await, Ok(Trust::Operator));
-    assert_eq!(check("mcp.example.com", &[]).await, Err(vec![Refusal::Unresolvable]));
+    assert_eq!(check("mcp.example.com", &[]).await, Err(vec![UrlError::Unresolvable]));
 }

@@ -9,7 +9,7 @@
 //! Without the header, PRIVATE notes are closed, for reading and for writing, and nothing can be
 //! posted: a key in a shared configuration file does not know who sits before it.
 
-use super::refusal::Refusal;
+use super::error::CallError;
 use crate::auth::{Caller, PrivateNotes, Scope};
 use crate::error::Error;
 use crate::http::request_state;
@@ -29,7 +29,7 @@ pub async fn resolve(
     store: &Store,
     headers: &HeaderMap,
     caller: Caller,
-) -> Result<Caller, Refusal> {
+) -> Result<Caller, CallError> {
     let mut values = headers.get_all(ACTOR_HEADER).iter();
     let actor = match (values.next(), values.next()) {
         (None, _) => None,
@@ -44,12 +44,12 @@ pub async fn resolve(
         return Ok(Caller { private_notes: PrivateNotes::Closed, ..caller });
     };
     if !caller.scopes.allow(Scope::ActOnBehalf) {
-        return Err(Refusal::Scope(Scope::ActOnBehalf));
+        return Err(CallError::Scope(Scope::ActOnBehalf));
     }
-    let actor = actor.parse().map_err(|_| Refusal::ActorForbidden(FORBIDDEN))?;
+    let actor = actor.parse().map_err(|_| CallError::ActorForbidden(FORBIDDEN))?;
     let Actor { role, consents } = actor_of_key(store, &caller.key_id, &actor)
         .await?
-        .ok_or(Refusal::ActorForbidden(FORBIDDEN))?;
+        .ok_or(CallError::ActorForbidden(FORBIDDEN))?;
     request_state::set_actor(actor.as_str());
     Ok(Caller {
         on_behalf: actor != caller.user_id,

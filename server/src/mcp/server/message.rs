@@ -31,7 +31,7 @@ const NOTIFICATIONS: [&str; 4] = [
 pub enum Incoming {
     /// A message.
     One(Message),
-    /// Several.
+    /// Repeated.
     Batch(Vec<Result<Message, Unreadable>>),
 }
 
@@ -65,8 +65,8 @@ pub async fn parse(bytes: Vec<u8>) -> Result<Incoming, Unreadable> {
     let document = document.map_err(|error| Unreadable::of(Fault::of(&error)))?;
     take_apart(document.map_err(|unreadable| {
         let code = match unreadable {
-            json::Unreadable::Syntax(_) => code::PARSE_ERROR,
-            json::Unreadable::Refused(_) => code::INVALID_REQUEST,
+            json::JsonError::Syntax(_) => code::PARSE_ERROR,
+            json::JsonError::Refused(_) => code::INVALID_REQUEST,
         };
         let data = json!({ "code": "VALIDATION_ERROR" });
         Unreadable::of(Fault::new(StatusCode::BAD_REQUEST, code, unreadable.to_string(), data))

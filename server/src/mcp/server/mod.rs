@@ -7,13 +7,13 @@
 mod actor;
 mod cursor;
 pub mod document;
+mod error;
 mod message;
 mod once;
 mod paging;
 mod prompts;
 mod protocol;
 mod quotas;
-mod refusal;
 mod resources;
 mod schema;
 mod tools;
@@ -32,12 +32,12 @@ use crate::http::peer as peers;
 use crate::http::reply::Recorded;
 use crate::http::request_state;
 use crate::http::rpc::Fault;
-use crate::limits::{AuthAttempt, KnownKeys, Quota, Seat, Seats};
+use crate::limits::{AuthAttempt, KeyCache, Quota, Seat, Seats};
 use crate::search::Search;
 use crate::store::Store;
 use http::{HeaderMap, StatusCode};
 use message::{Incoming, Message, Unreadable};
-use protocol::Spoken;
+use protocol::JsonRpcResponse;
 use serde_json::Value;
 use std::net::IpAddr;
 use turn::Turn;
@@ -51,7 +51,7 @@ pub struct McpServer<'a> {
     /// Under which keys are digested.
     pub key_secret: &'a KeySecret,
     /// Keys that were used lately.
-    pub known_keys: &'a KnownKeys,
+    pub key_cache: &'a KeyCache,
     /// Requests without a valid key from one address in any 60 seconds; 0 means unlimited.
     pub failures: u32,
     /// How many requests are worked on at once.
@@ -71,7 +71,7 @@ impl McpServer<'_> {
         body: impl Future<Output = Result<Vec<u8>>>,
     ) -> Recorded {
         if let Err(error) = self.expect_key(headers, peer).await {
-            return recorded(Spoken::error(&error, &Value::Null));
+            return recorded(JsonRpcResponse::error(&error, &Value::Null));
         }
         let incoming = match body.await {
             Ok(bytes) => message::parse(bytes).await,
@@ -87,8 +87,8 @@ impl McpServer<'_> {
             Err(unreadable) => {
                 request_state::set_message_id(&unreadable.id);
                 recorded(match self.admit(headers, peer, None).await {
-                    Ok(_) => Spoken::fault(&unreadable.fault, &unreadable.id),
-                    Err(error) => Spoken::error(&error, &unreadable.id),
+                    Ok(_) => JsonRpcResponse::fault(&unreadable.fault, &unreadable.id),
+                    Err(error) => JsonRpcResponse::error(&error, &unreadable.id),
                 })
             }
         }
@@ -99,7 +99,7 @@ impl McpServer<'_> {
     /// it was used last is asked for then, too.
     async fn expect_key(&self, headers: &HeaderMap, peer: IpAddr) -> Result<()> {
         let digest = presented_key(headers, None).map(|key| self.key_secret.digest(&key));
-        if digest.is_ok_and(|digest| self.known_keys.get(&digest).is_some()) {
+        if digest.is_ok_and(|digest| self.key_cache.get(&digest).is_some()) {
             return Ok(());
         }
         let uncounted = Quota { bucket: self.quotas.of(None).bucket, limit: 0 };
@@ -120,8 +120,8 @@ impl McpServer<'_> {
         request_state::admitted(key_id, &admission.headers);
         let admitted = admission.caller;
         match (&admitted, digest) {
-            (Ok(caller), Some(digest)) => self.known_keys.remember(digest, caller),
-            (Err(Error::Unauthenticated(_)), Some(digest)) => self.known_keys.forget(&digest),
+            (Ok(caller), Some(digest)) => self.key_cache.remember(digest, caller),
+            (Err(Error::Unauthenticated(_)), Some(digest)) => self.key_cache.forget(&digest),
             _ => {}
         }
         admitted
@@ -138,14 +138,14 @@ impl McpServer<'_> {
         Ok((caller, seat))
     }
 
-    async fn one(&self, headers: &HeaderMap, peer: IpAddr, message: &Message) -> Spoken {
+    async fn one(&self, headers: &HeaderMap, peer: IpAddr, message: &Message) -> JsonRpcResponse {
         request_state::set_call(message.call());
         match self.admit(headers, peer, Some(message)).await {
             Ok((caller, _seat)) => {
                 let turn = Turn::new(self, headers, caller);
                 protocol::speak(&turn, headers, message).await
             }
-            Err(error) => Spoken::error(&error, &message.id_or_null()),
+            Err(error) => JsonRpcResponse::error(&error, &message.id_or_null()),
         }
     }
 
@@ -158,30 +158,30 @@ impl McpServer<'_> {
     ) -> Recorded {
         if let Err(fault) = message::batch_allowed(headers, &messages) {
             return recorded(match self.admit(headers, peer, None).await {
-                Ok(_) => Spoken::fault(&fault, &Value::Null),
-                Err(error) => Spoken::error(&error, &Value::Null),
+                Ok(_) => JsonRpcResponse::fault(&fault, &Value::Null),
+                Err(error) => JsonRpcResponse::error(&error, &Value::Null),
             });
         }
         let mut answers = Vec::new();
         for message in messages {
-            let spoken = match &message {
+            let response = match &message {
                 Ok(message) => {
                     request_state::set_message_id(&message.id_or_null());
                     self.one(headers, peer, message).await
                 }
                 Err(unreadable) => match self.admit(headers, peer, None).await {
-                    Ok(_) => Spoken::fault(&unreadable.fault, &unreadable.id),
-                    Err(error) => Spoken::error(&error, &unreadable.id),
+                    Ok(_) => JsonRpcResponse::fault(&unreadable.fault, &unreadable.id),
+                    Err(error) => JsonRpcResponse::error(&error, &unreadable.id),
                 },
             };
-            if spoken.status == StatusCode::UNAUTHORIZED {
-                return recorded(spoken); // so are all the others
+            if response.status == StatusCode::UNAUTHORIZED {
+                return recorded(response); // so are all the others
             }
-            answers.extend((!spoken.body.is_empty()).then_some(spoken.body));
+            answers.extend((!response.body.is_empty()).then_some(response.body));
         }
         request_state::set_call("batch".to_owned());
         if answers.is_empty() {
-            return recorded(Spoken::accepted());
+            return recorded(JsonRpcResponse::accepted());
         }
         let body = format!("[{}]", answers.join(","));
         Recorded { status: StatusCode::OK, body, location: None }
@@ -189,12 +189,12 @@ impl McpServer<'_> {
 }
 
 /// The finished answer; what belongs to it besides goes to the running request's scope.
-fn recorded(spoken: Spoken) -> Recorded {
-    for (name, value) in &spoken.headers {
+fn recorded(response: JsonRpcResponse) -> Recorded {
+    for (name, value) in &response.headers {
         request_state::set_header(name.clone(), value.clone());
     }
-    if let Some(cause) = spoken.cause {
+    if let Some(cause) = response.cause {
         request_state::set_cause(cause);
     }
-    Recorded { status: spoken.status, body: spoken.body, location: None }
+    Recorded { status: response.status, body: response.body, location: None }
 }

@@ -1,6 +1,6 @@
 //! Writing calls with an idempotency key: the first does the work, and repetitions get its answer.
 
-use super::refusal::Refusal;
+use super::error::CallError;
 use super::tools::Tool;
 use super::turn::Call;
 use crate::error::{Error, Result};
@@ -48,7 +48,7 @@ pub async fn create<T: Serialize>(
     call: &Call<'_>,
     claimed: Option<Claimed>,
     work: impl AsyncFnOnce(&mut Tx) -> Result<(T, Right)>,
-) -> Result<Value, Refusal> {
+) -> Result<Value, CallError> {
     let refusal = |error: &Error| Recorded::failure(error).map(Answer::from);
     let once = Once { store: call.server.store, caller: &call.caller, claimed, refusal };
     let answered = once.run(async |tx| {
@@ -67,7 +67,7 @@ pub async fn create<T: Serialize>(
 }
 
 /// The result that was kept; or the failure, which is a whole message with the id of its own time.
-fn result(answer: Answer) -> Result<Value, Refusal> {
+fn result(answer: Answer) -> Result<Value, CallError> {
     let Recorded { status, body, .. } = answer.try_into()?;
     let mut value: Value = serde_json::from_str(&body).map_err(Error::internal)?;
     if status.is_success() {
@@ -75,7 +75,7 @@ fn result(answer: Answer) -> Result<Value, Refusal> {
     }
     let error = value["error"].take();
     let malformed = || Error::internal("a kept failure is none");
-    Err(Refusal::Kept(Box::new(Fault {
+    Err(CallError::Kept(Box::new(Fault {
         code: error["code"].as_i64().and_then(|n| n.try_into().ok()).ok_or_else(malformed)?,
         message: error["message"].as_str().ok_or_else(malformed)?.to_owned(),
         data: error["data"].clone(),

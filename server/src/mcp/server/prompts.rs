@@ -1,6 +1,6 @@
 //! The prompt `recall`: a question, with what the memory has about it.
 
-use super::refusal::Refusal;
+use super::error::CallError;
 use super::resources::memory_uri;
 use super::tools::memory::search;
 use super::truncation;
@@ -48,7 +48,7 @@ impl Check for Recall {
 }
 
 /// The question, and the best notes as embedded resources.
-pub async fn recall(call: &Call<'_>, arguments: JsonObject) -> Result<GetPromptResult, Refusal> {
+pub async fn recall(call: &Call<'_>, arguments: JsonObject) -> Result<GetPromptResult, CallError> {
     let Recall { query } = checked(Value::Object(arguments))?;
     let query = query.trim();
     let (notes, _) = search(call, query, None, NOTES).await?;

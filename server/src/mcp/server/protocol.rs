@@ -57,7 +57,7 @@ pub const METHODS: [&str; 11] = [
 ];
 
 /// How a message is answered: ready to be sent.
-pub struct Spoken {
+pub struct JsonRpcResponse {
     /// The HTTP status.
     pub status: StatusCode,
     /// The message; empty for none.
@@ -68,10 +68,10 @@ pub struct Spoken {
     pub cause: Option<String>,
 }
 
-impl Spoken {
+impl JsonRpcResponse {
     /// A notification was taken.
     pub fn accepted() -> Self {
-        Spoken {
+        JsonRpcResponse {
             status: StatusCode::ACCEPTED,
             body: String::new(),
             headers: HeaderMap::new(),
@@ -81,7 +81,7 @@ impl Spoken {
 
     /// A call failed.
     pub fn fault(fault: &Fault, id: &Value) -> Self {
-        Spoken {
+        JsonRpcResponse {
             status: fault.status,
             body: fault.message(id).to_string(),
             headers: fault.headers.clone(),
@@ -92,17 +92,20 @@ impl Spoken {
 
     /// The same, with the whole chain of causes for the log.
     pub fn error(error: &Error, id: &Value) -> Self {
-        Spoken { cause: Some(error.chain()), ..Spoken::fault(&Fault::of(error), id) }
+        JsonRpcResponse {
+            cause: Some(error.chain()),
+            ..JsonRpcResponse::fault(&Fault::of(error), id)
+        }
     }
 }
 
 /// Lets `rmcp` answer a message, and does what that takes.
-pub async fn speak(turn: &Turn<'_>, headers: &HeaderMap, message: &Message) -> Spoken {
+pub async fn speak(turn: &Turn<'_>, headers: &HeaderMap, message: &Message) -> JsonRpcResponse {
     let id = message.id_or_null();
     let (ask, mut asked) = mpsc::channel(1);
-    let request = match in_process(headers, message, Desk(ask)) {
+    let request = match in_process(headers, message, Dispatcher(ask)) {
         Ok(request) => request,
-        Err(error) => return Spoken::error(&error, &id),
+        Err(error) => return JsonRpcResponse::error(&error, &id),
     };
     let answering = SERVICE.handle(request);
     tokio::pin!(answering);
@@ -110,7 +113,7 @@ pub async fn speak(turn: &Turn<'_>, headers: &HeaderMap, message: &Message) -> S
     let response = loop {
         tokio::select! {
             response = &mut answering => break response,
-            Some(Asked { work, answer }) = asked.recv() => {
+            Some(Job { work, answer }) = asked.recv() => {
                 let outcome = turn.perform(work).await.map_err(|refusal| {
                     let fault = refusal.fault();
                     let code = ErrorCode(fault.code);
@@ -124,7 +127,7 @@ pub async fn speak(turn: &Turn<'_>, headers: &HeaderMap, message: &Message) -> S
         }
     };
     if let Some((fault, cause)) = refused {
-        return Spoken { cause: Some(cause), ..Spoken::fault(&fault, &id) };
+        return JsonRpcResponse { cause: Some(cause), ..JsonRpcResponse::fault(&fault, &id) };
     }
     let status = response.status();
     let body = match response.into_body().collect().await {
@@ -135,27 +138,27 @@ pub async fn speak(turn: &Turn<'_>, headers: &HeaderMap, message: &Message) -> S
 }
 
 /// What `rmcp` said, with the HTTP status that mirrors it.
-fn understood(status: StatusCode, body: &[u8], id: &Value) -> Spoken {
+fn understood(status: StatusCode, body: &[u8], id: &Value) -> JsonRpcResponse {
     if status == StatusCode::ACCEPTED {
-        return Spoken::accepted();
+        return JsonRpcResponse::accepted();
     }
     let text = String::from_utf8_lossy(body).into_owned();
     let mut message: Value = match serde_json::from_str(&text) {
         Ok(message) => message,
         // what it says of HTTP is plain text
         Err(_) if status.is_client_error() => {
-            return Spoken::fault(&Fault::invalid_request(text), id);
+            return JsonRpcResponse::fault(&Fault::invalid_request(text), id);
         }
         Err(_) => {
-            return Spoken::error(&Error::internal(format!("{status} without JSON")), id);
+            return JsonRpcResponse::error(&Error::internal(format!("{status} without JSON")), id);
         }
     };
     let Some(error) = message.get_mut("error").map(Value::take) else {
-        return Spoken { status, body: text, headers: HeaderMap::new(), cause: None };
+        return JsonRpcResponse { status, body: text, headers: HeaderMap::new(), cause: None };
     };
     match serde_json::from_value::<ErrorData>(error) {
         Ok(ErrorData { code: ErrorCode(code::INTERNAL_ERROR), message, .. }) => {
-            Spoken::error(&Error::internal(message.into_owned()), id)
+            JsonRpcResponse::error(&Error::internal(message.into_owned()), id)
         }
         Ok(ErrorData { code, message, data }) => {
             let status = match code {
@@ -171,9 +174,9 @@ fn understood(status: StatusCode, body: &[u8], id: &Value) -> Spoken {
             if let (Some(told), Some(Value::Object(data))) = (told.as_object_mut(), data) {
                 told.extend(data);
             }
-            Spoken::fault(&Fault::new(status, code.0, message, told), id)
+            JsonRpcResponse::fault(&Fault::new(status, code.0, message, told), id)
         }
-        Err(error) => Spoken::error(&Error::internal(error), id),
+        Err(error) => JsonRpcResponse::error(&Error::internal(error), id),
     }
 }
 
@@ -181,7 +184,7 @@ fn understood(status: StatusCode, body: &[u8], id: &Value) -> Spoken {
 fn in_process(
     headers: &HeaderMap,
     message: &Message,
-    desk: Desk,
+    dispatcher: Dispatcher,
 ) -> Result<Request<Full<Bytes>>, Error> {
     let body = serde_json::to_vec(message.value()).map_err(Error::internal)?;
     let mut request = Request::post("/mcp/rpc").body(Full::from(body)).map_err(Error::internal)?;
@@ -198,7 +201,7 @@ fn in_process(
     ] {
         request.headers_mut().insert(name, HeaderValue::from_static(value));
     }
-    request.extensions_mut().insert(desk);
+    request.extensions_mut().insert(dispatcher);
     Ok(request)
 }
 
@@ -214,9 +217,9 @@ static SERVICE: LazyLock<StreamableHttpService<Protocol, NeverSessionManager>> =
 
 /// Where work is handed in, and the answer waited for.
 #[derive(Clone)]
-struct Desk(mpsc::Sender<Asked>);
+struct Dispatcher(mpsc::Sender<Job>);
 
-struct Asked {
+struct Job {
     work: Work,
     answer: oneshot::Sender<Result<Done, ErrorData>>,
 }
@@ -229,9 +232,9 @@ struct Protocol;
 async fn ask(context: &RequestContext<RoleServer>, work: Work) -> Result<Done, ErrorData> {
     let lost = || ErrorData::internal_error("the request is gone", None);
     let parts = context.extensions.get::<http::request::Parts>().ok_or_else(lost)?;
-    let Desk(desk) = parts.extensions.get::<Desk>().ok_or_else(lost)?;
+    let Dispatcher(dispatcher) = parts.extensions.get::<Dispatcher>().ok_or_else(lost)?;
     let (answer, answered) = oneshot::channel();
-    desk.send(Asked { work, answer }).await.map_err(|_| lost())?;
+    dispatcher.send(Job { work, answer }).await.map_err(|_| lost())?;
     answered.await.map_err(|_| lost())?
 }
 

@@ -1,7 +1,7 @@
 //! Notes and Spaces as resources, which clients show and attach by hand.
 
 use super::cursor;
-use super::refusal::Refusal;
+use super::error::CallError;
 use super::tools::sessions::SessionView;
 use super::tools::spaces::{self as space_tools, SpaceView};
 use super::truncation;
@@ -75,7 +75,7 @@ pub fn memory_uri(id: &MemoryId) -> String {
 
 /// Everything that there is to see: the Spaces, at most [`SPACES`], then the notes, newest first. What the key's scopes do not
 /// allow is left out: clients ask for this list by themselves.
-pub async fn list(call: &Call<'_>, cursor: Option<&str>) -> Result<ListResourcesResult, Refusal> {
+pub async fn list(call: &Call<'_>, cursor: Option<&str>) -> Result<ListResourcesResult, CallError> {
     let allowed = |scope| call.caller.scopes.allow(scope);
     let foreign = || Error::invalid(["cursor"], "invalid", cursor::FOREIGN);
     let before: Option<MemoryId> = cursor.map(str::parse).transpose().map_err(|_| foreign())?;
@@ -133,7 +133,7 @@ pub async fn read(
     call: &Call<'_>,
     resource: &Uri,
     uri: &str,
-) -> Result<ReadResourceResult, Refusal> {
+) -> Result<ReadResourceResult, CallError> {
     let mut tx = call.begin().await?;
     let outcome = async {
         Ok(match resource {

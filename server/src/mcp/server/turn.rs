@@ -1,6 +1,6 @@
 //! One call under way: whose it is, and what is done for it.
 
-use super::refusal::Refusal;
+use super::error::CallError;
 use super::tools::{self, Tool};
 use super::{McpServer, actor, prompts, resources};
 use crate::auth::{Caller, PrivateNotes, Scope};
@@ -69,7 +69,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Does what is asked for, in the task of the request: its deadline ends it.
-    pub async fn perform(&self, work: Work) -> Result<Done, Refusal> {
+    pub async fn perform(&self, work: Work) -> Result<Done, CallError> {
         match work {
             Work::CallTool { name, arguments, meta } => {
                 let tool = Tool::named(&name).ok_or_else(|| {
@@ -99,9 +99,9 @@ impl<'a> Turn<'a> {
         }
     }
 
-    async fn call(&self, scope: Option<Scope>) -> Result<Call<'a>, Refusal> {
+    async fn call(&self, scope: Option<Scope>) -> Result<Call<'a>, CallError> {
         if let Some(scope) = scope.filter(|scope| !self.caller.scopes.allow(*scope)) {
-            return Err(Refusal::Scope(scope));
+            return Err(CallError::Scope(scope));
         }
         let caller = actor::resolve(self.server.store, self.headers, self.caller.clone()).await?;
         Ok(Call { server: self.server, caller })
@@ -118,18 +118,18 @@ pub struct Call<'a> {
 
 impl Call<'_> {
     /// 403 unless the call says for whom it is made.
-    pub fn require_actor(&self, why: &'static str) -> Result<(), Refusal> {
+    pub fn require_actor(&self, why: &'static str) -> Result<(), CallError> {
         match self.caller.private_notes {
             PrivateNotes::Open | PrivateNotes::Withheld => Ok(()),
-            PrivateNotes::Closed => Err(Refusal::ActorRequired(why)),
+            PrivateNotes::Closed => Err(CallError::ActorRequired(why)),
         }
     }
 
     /// 403 unless the member for whom the call is made has consented to the key.
-    pub fn require_consent(&self) -> Result<(), Refusal> {
+    pub fn require_consent(&self) -> Result<(), CallError> {
         match self.caller.private_notes {
             PrivateNotes::Open | PrivateNotes::Closed => Ok(()),
-            PrivateNotes::Withheld => Err(Refusal::ActorForbidden(
+            PrivateNotes::Withheld => Err(CallError::ActorForbidden(
                 "this member has not let the key write PRIVATE notes for them; they can, with \
                  PUT /api/me/delegations/{keyId} or `switchy delegation allow`",
             )),
@@ -144,7 +144,7 @@ impl Call<'_> {
 
 /// Ends the transaction of a call that has only read, which nobody waits for.
 pub fn end<T>(tx: Tx, outcome: Result<T>) -> Result<T> {
-    tx.let_go();
+    tx.release();
     outcome
 }
 

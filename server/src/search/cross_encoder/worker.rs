@@ -1,7 +1,7 @@
 //! The thread that owns the model, and the short queue in front of it.
 
 use super::CrossEncodeError;
-use crate::search::renewed::{ModelError, Renewed};
+use crate::search::panic_guard::{ModelError, PanicGuard};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use tokio::sync::oneshot;
@@ -39,7 +39,7 @@ impl Worker {
         capacity: usize,
     ) -> Result<Self, CrossEncodeError> {
         let (queue, waiting) = sync_channel(capacity.max(1));
-        let judge = Renewed::new(Some(first), again);
+        let judge = PanicGuard::new(Some(first), again);
         let thread = thread::Builder::new()
             .name("cross-encoder".into())
             .spawn(move || run(judge, &waiting))
@@ -87,7 +87,7 @@ impl ModelError for CrossEncodeError {
 
 /// What the thread does until the queue has ended.
 fn run<J: Judge>(
-    mut judge: Renewed<J, impl Fn() -> Result<J, CrossEncodeError>>,
+    mut judge: PanicGuard<J, impl Fn() -> Result<J, CrossEncodeError>>,
     waiting: &Receiver<Work>,
 ) {
     loop {

@@ -15,7 +15,7 @@ use super::{
     queue::{Queue, Request, Task, Worker},
     vectors::{Dense, NoteEmbedding, QueryEmbedding, Sparse},
 };
-use crate::search::renewed::{ModelError, Renewed};
+use crate::search::panic_guard::{ModelError, PanicGuard};
 
 /// What a thread of the pool owns and computes with.
 pub(super) trait Engine: Send + 'static {
@@ -61,7 +61,7 @@ impl Pool {
         let mut pool = Self { queue, threads: Vec::new() };
         for number in 0..threads {
             let again = Arc::clone(&again);
-            let engine = Renewed::new(first.take(), move || again());
+            let engine = PanicGuard::new(first.take(), move || again());
             let queue = Arc::clone(&pool.queue);
             let thread = thread::Builder::new()
                 .name(format!("embedder-{number}"))
@@ -135,7 +135,7 @@ impl Request for QueryWork {
 
 /// What one thread does until the queue is closed.
 fn run<E: Engine>(
-    mut engine: Renewed<E, impl Fn() -> Result<E, EmbedError>>,
+    mut engine: PanicGuard<E, impl Fn() -> Result<E, EmbedError>>,
     queue: &Queue<QueryWork, NoteWork>,
 ) {
     let mut worker = Worker::default();

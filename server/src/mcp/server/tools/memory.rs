@@ -7,8 +7,8 @@ use crate::api::spaces::MAX_LIMIT;
 use crate::error::Result;
 use crate::http::Timestamp;
 use crate::http::{Check, Issues};
+use crate::mcp::server::error::CallError;
 use crate::mcp::server::once;
-use crate::mcp::server::refusal::Refusal;
 use crate::mcp::server::truncation::{self, Cut, Truncation};
 use crate::mcp::server::turn::{Call, end};
 use crate::search::embedder::Urgency;
@@ -233,7 +233,7 @@ pub async fn add_memory(
     call: &Call<'_>,
     given: JsonObject,
     key: Option<String>,
-) -> Result<Value, Refusal> {
+) -> Result<Value, CallError> {
     let claimed = once::claimed(call, Tool::AddMemory, &given, key);
     let note: AddMemory = super::arguments(given)?;
     if note.visibility == NoteVisibility::Private {

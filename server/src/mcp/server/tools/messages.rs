@@ -8,8 +8,8 @@ use crate::auth::SpaceRole;
 use crate::error::{Error, Result};
 use crate::http::Timestamp;
 use crate::http::{Check, Issues};
+use crate::mcp::server::error::CallError;
 use crate::mcp::server::once;
-use crate::mcp::server::refusal::Refusal;
 use crate::mcp::server::truncation::{self, Cut, Truncation};
 use crate::mcp::server::turn::{Call, end};
 use crate::store::ids::{MessageId, SessionId, UserId};
@@ -188,7 +188,7 @@ pub async fn post_message(
     call: &Call<'_>,
     given: JsonObject,
     key: Option<String>,
-) -> Result<Value, Refusal> {
+) -> Result<Value, CallError> {
     call.require_actor("posting a message needs the header X-Switchy-Actor-User-Id")?;
     let claimed = once::claimed(call, Tool::PostMessage, &given, key);
     let message: PostMessage = super::arguments(given)?;

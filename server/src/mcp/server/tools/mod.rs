@@ -5,7 +5,7 @@ pub mod messages;
 pub mod sessions;
 pub mod spaces;
 
-use super::refusal::Refusal;
+use super::error::CallError;
 use super::schema::schema_of;
 use super::turn::Call;
 use crate::auth::Scope;
@@ -179,7 +179,7 @@ pub async fn call(
     tool: Tool,
     given: JsonObject,
     key: Option<String>,
-) -> Result<CallToolResult, Refusal> {
+) -> Result<CallToolResult, CallError> {
     Ok(match tool {
         Tool::SearchMemory => result(memory::search_memory(call, arguments(given)?).await?),
         Tool::AddMemory => result(memory::add_memory(call, given, key).await?),

@@ -1,6 +1,6 @@
 //! Why an MCP server could not be used.
 
-use crate::mcp::guard::Refusal;
+use crate::mcp::guard::UrlError;
 use crate::store::mcp_servers::McpHealth;
 use http::StatusCode;
 use schemars::JsonSchema;
@@ -38,16 +38,16 @@ pub enum McpFailureCode {
 
 /// Why an MCP server could not be used. Nothing that the other side said is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct UpstreamError {
     /// For programs.
     pub code: McpFailureCode,
     /// For people: a sentence.
     pub message: String,
 }
 
-impl Failure {
+impl UpstreamError {
     fn new(code: McpFailureCode, message: impl Into<String>) -> Self {
-        Failure { code, message: message.into() }
+        UpstreamError { code, message: message.into() }
     }
 
     pub(super) fn connect() -> Self {
@@ -134,11 +134,11 @@ impl Failure {
     }
 }
 
-impl From<&Refusal> for Failure {
-    fn from(refusal: &Refusal) -> Self {
+impl From<&UrlError> for UpstreamError {
+    fn from(refusal: &UrlError) -> Self {
         let code = match refusal {
-            Refusal::Unresolvable => McpFailureCode::DnsFailed,
-            Refusal::Form(_) | Refusal::Name(_) | Refusal::Address(_) | Refusal::Resolved => {
+            UrlError::Unresolvable => McpFailureCode::DnsFailed,
+            UrlError::Form(_) | UrlError::Name(_) | UrlError::Address(_) | UrlError::Resolved => {
                 McpFailureCode::AddressForbidden
             }
         };

@@ -1,4 +1,4 @@
-//! Whose the keys were that were used lately.
+//! The callers of the keys that were used lately.
 
 use crate::auth::Caller;
 use lru::LruCache;
@@ -11,33 +11,33 @@ const CAPACITY: NonZeroUsize = NonZeroUsize::new(4_096).expect("more than none")
 /// A key's digest.
 type Digest = [u8; 32];
 
-/// Whose a key was when it was used last, for guessing whose it is now: the database is asked every
-/// time, and what was read for somebody who it turns out not to be is thrown away.
-pub struct KnownKeys(Mutex<LruCache<Digest, Caller>>);
+/// Caches the last known caller of each key. An entry is only a hint: the database verifies it on
+/// every request, and a speculative read is discarded if it was stale.
+pub struct KeyCache(Mutex<LruCache<Digest, Caller>>);
 
-impl Default for KnownKeys {
+impl Default for KeyCache {
     fn default() -> Self {
-        KnownKeys(Mutex::new(LruCache::new(CAPACITY)))
+        KeyCache(Mutex::new(LruCache::new(CAPACITY)))
     }
 }
 
-impl KnownKeys {
+impl KeyCache {
     fn kept(&self) -> MutexGuard<'_, LruCache<Digest, Caller>> {
-        // a cache that a panic has left half-done would only guess wrong
+        // a cache that a panic has left half-done would only hint wrong
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whose it was.
+    /// The caller who used the key last.
     pub fn get(&self, key: &Digest) -> Option<Caller> {
         self.kept().get(key).cloned()
     }
 
-    /// It was used by `caller`.
+    /// Notes that `caller` used the key.
     pub fn remember(&self, key: Digest, caller: &Caller) {
         self.kept().put(key, caller.clone());
     }
 
-    /// It was refused. The next request with it is asked who it is before anything is read for it.
+    /// Forgets a key that was refused: its next request is authenticated before anything is read.
     pub fn forget(&self, key: &Digest) {
         self.kept().pop(key);
     }
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_key_is_its_last_caller_s_until_it_is_refused() {
-        let (known, first, second) = (KnownKeys::default(), caller(), caller());
+        let (known, first, second) = (KeyCache::default(), caller(), caller());
         assert_eq!(known.get(&[1; 32]), None);
         known.remember([1; 32], &first);
         known.remember([2; 32], &second);
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn what_was_used_last_stays() {
-        let (known, caller) = (KnownKeys::default(), caller());
+        let (known, caller) = (KeyCache::default(), caller());
         let digest = |n: usize| {
             let mut digest = [0; 32];
             digest[..8].copy_from_slice(&n.to_le_bytes());

@@ -8,7 +8,7 @@ use serde_json::json;
 
 /// Why a call is not carried out.
 #[derive(Debug)]
-pub enum Refusal {
+pub enum CallError {
     /// The key lacks a scope.
     Scope(Scope),
     /// The call must say for whom it is made.
@@ -21,13 +21,13 @@ pub enum Refusal {
     Kept(Box<Fault>),
 }
 
-impl From<Error> for Refusal {
+impl From<Error> for CallError {
     fn from(error: Error) -> Self {
-        Refusal::Failed(error)
+        CallError::Failed(error)
     }
 }
 
-impl Refusal {
+impl CallError {
     /// As the caller is told.
     pub fn fault(&self) -> Fault {
         let forbidden = |name: &str, message: String, more: serde_json::Value| {
@@ -38,28 +38,28 @@ impl Refusal {
             Fault::new(StatusCode::FORBIDDEN, code::SERVER_ERROR, message, data)
         };
         match self {
-            Refusal::Scope(scope) => forbidden(
+            CallError::Scope(scope) => forbidden(
                 "SCOPE_MISSING",
                 format!("this key lacks the scope `{}`", scope.as_str()),
                 json!({ "scope": scope.as_str() }),
             ),
-            Refusal::ActorRequired(message) => {
+            CallError::ActorRequired(message) => {
                 forbidden("ACTOR_REQUIRED", (*message).to_owned(), json!({}))
             }
-            Refusal::ActorForbidden(message) => {
+            CallError::ActorForbidden(message) => {
                 forbidden("ACTOR_FORBIDDEN", (*message).to_owned(), json!({}))
             }
-            Refusal::Failed(error) => Fault::of(error),
-            Refusal::Kept(fault) => (**fault).clone(),
+            CallError::Failed(error) => Fault::of(error),
+            CallError::Kept(fault) => (**fault).clone(),
         }
     }
 
     /// For the log.
     pub fn cause(&self) -> String {
         match self {
-            Refusal::Failed(error) => error.chain(),
+            CallError::Failed(error) => error.chain(),
             // its message may quote what was sent
-            Refusal::Kept(fault) => format!("refused before with code {}", fault.code),
+            CallError::Kept(fault) => format!("refused before with code {}", fault.code),
             other => other.fault().message,
         }
     }

@@ -12,12 +12,12 @@ pub(super) trait ModelError {
 }
 
 /// The model, if there is one at the moment, and how to get another.
-pub(super) struct Renewed<M, F> {
+pub(super) struct PanicGuard<M, F> {
     model: Option<M>,
     build: F,
 }
 
-impl<M, E: ModelError, F: Fn() -> Result<M, E>> Renewed<M, F> {
+impl<M, E: ModelError, F: Fn() -> Result<M, E>> PanicGuard<M, F> {
     /// With this one; without, the first that is needed is built.
     pub(super) fn new(first: Option<M>, build: F) -> Self {
         Self { model: first, build }

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 /// The values of a parameter that may be given up to `MOST` times, in their order. Its type must
 /// list it in `Check::REPEATED`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Several<const MOST: usize>(pub Vec<String>);
+pub struct Repeated<const MOST: usize>(pub Vec<String>);
 
 /// One pair for each repeated parameter, which holds all of its values: the decoder of queries
 /// knows no lists.
@@ -29,14 +29,14 @@ pub(super) fn grouped<'a>(
     rest
 }
 
-impl<'de, const MOST: usize> Deserialize<'de> for Several<MOST> {
+impl<'de, const MOST: usize> Deserialize<'de> for Repeated<MOST> {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let grouped = String::deserialize(d)?;
-        serde_json::from_str(&grouped).map(Several).map_err(serde::de::Error::custom)
+        serde_json::from_str(&grouped).map(Repeated).map_err(serde::de::Error::custom)
     }
 }
 
-impl<const MOST: usize> JsonSchema for Several<MOST> {
+impl<const MOST: usize> JsonSchema for Repeated<MOST> {
     fn is_referenceable() -> bool {
         false
     }
@@ -65,7 +65,7 @@ mod tests {
         assert_eq!(grouped.len(), 2);
         assert_eq!(grouped[0], ("page".into(), "2".into()));
         let text = serde_json::Value::from(&*grouped[1].1);
-        let several: Several<9> = serde_json::from_value(text).expect("a list");
+        let several: Repeated<9> = serde_json::from_value(text).expect("a list");
         assert_eq!(several.0, ["env:prod", "a\"b,c", "[]"]);
     }
 }

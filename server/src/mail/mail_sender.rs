@@ -1,7 +1,7 @@
 //! Sends what is due, for as long as the server runs.
 
 use super::invitation::compose;
-use super::mailer::{Mailer, Refused};
+use super::mailer::{Mailer, SendError};
 use crate::auth::{InvitationToken, KeySecret, masked};
 use crate::error::Result;
 use crate::public_url::PublicUrl;
@@ -28,7 +28,7 @@ pub const MAX_ATTEMPTS: i16 = 30;
 
 /// Sends letters, and can be told that there is one.
 #[derive(Clone, Default)]
-pub struct Postman(Arc<Notify>);
+pub struct MailSender(Arc<Notify>);
 
 /// How long to wait after this attempt, from 1; `None` after the last.
 fn pause(attempt: i16) -> Option<TimeDelta> {
@@ -39,7 +39,7 @@ fn pause(attempt: i16) -> Option<TimeDelta> {
     Some((FIRST_PAUSE * 2_i32.pow(doublings)).min(LONGEST_PAUSE))
 }
 
-impl Postman {
+impl MailSender {
     /// There is a letter.
     pub fn wake(&self) {
         self.0.notify_one();
@@ -96,8 +96,8 @@ impl Round {
         Ok(())
     }
 
-    async fn deliver(&self, due: &Due) -> Result<(), Refused> {
-        let unusable = |error: Box<dyn std::error::Error + Send + Sync>| Refused {
+    async fn deliver(&self, due: &Due) -> Result<(), SendError> {
+        let unusable = |error: Box<dyn std::error::Error + Send + Sync>| SendError {
             message: error.to_string(),
             for_good: true,
         };

@@ -4,7 +4,7 @@ use super::authentication::{self, Attempt, Outcome};
 use super::connection::Pooled;
 use crate::auth::Caller;
 use crate::error;
-use crate::trips;
+use crate::round_trips;
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::query_builder::{AsQuery, QueryFragment, QueryId};
@@ -22,51 +22,57 @@ use std::future::Future;
 /// What begins it is sent together with the first statement, before that one, and PostgreSQL works
 /// off what it gets in order: the two cost one round trip. Should the beginning fail, so has the
 /// statement: without a transaction no caller is set, and the policies show nothing.
-pub struct Begun {
+pub struct LazyTransaction {
     connection: Pooled,
     /// What is sent ahead of the next statement: what begins it, or settings.
     ahead: Option<String>,
     /// What is asked ahead of that.
-    claim: Option<Claim>,
+    speculation: Option<Speculation>,
     /// The answer to it.
     found: Option<Outcome>,
     /// Whether PostgreSQL may be in the transaction.
     open: bool,
 }
 
-/// Whose key a request is believed to have; the database is asked for it, and told of the request,
-/// in the same round trip as the first statement.
-pub(super) struct Claim {
+/// The caller assumed for a key. The key is verified, and the request counted, in the same round trip
+/// as the first statement.
+pub(super) struct Speculation {
     /// The key, and what the request is counted against.
     pub(super) attempt: Attempt,
     /// When it is; `None`: the database's time.
     pub(super) now: Option<DateTime<Utc>>,
-    /// Whose key it is believed to be.
+    /// The caller that is assumed.
     pub(super) caller: Caller,
 }
 
-impl Claim {
+impl Speculation {
     fn holds(&self, found: &Outcome) -> bool {
         found.allowed && matches!(found.caller(), Ok(Some(caller)) if caller == self.caller)
     }
 }
 
-impl Begun {
+impl LazyTransaction {
     /// `sql` begins the transaction and says who acts in it.
     pub(super) fn by(connection: Pooled, sql: String) -> Self {
-        Begun { connection, ahead: Some(sql), claim: None, found: None, open: false }
+        LazyTransaction {
+            connection,
+            ahead: Some(sql),
+            speculation: None,
+            found: None,
+            open: false,
+        }
     }
 
-    /// The same, asking first whether `claim` is true. If it is not, the first statement fails, with
-    /// whatever was read.
-    pub(super) fn claiming(connection: Pooled, sql: String, claim: Claim) -> Self {
-        let mut begun = Begun::by(connection, sql);
-        begun.claim = Some(claim);
-        begun
+    /// The same, asking first whether the assumption is true. If it is not, the first statement
+    /// fails, with whatever was read.
+    pub(super) fn speculative(connection: Pooled, sql: String, speculation: Speculation) -> Self {
+        let mut transaction = LazyTransaction::by(connection, sql);
+        transaction.speculation = Some(speculation);
+        transaction
     }
 
-    /// What the database said to the claim; `None` when it was not asked, or has failed.
-    pub(super) fn take_found(&mut self) -> Option<Outcome> {
+    /// The database's answer; `None` when it was not asked, or has failed.
+    pub(super) fn take_authentication(&mut self) -> Option<Outcome> {
         self.found.take()
     }
 
@@ -89,7 +95,7 @@ impl Begun {
     }
 
     /// Undoes everything so far, without anybody waiting for it.
-    pub(super) fn let_go(mut self) {
+    pub(super) fn release(mut self) {
         if !self.open {
             return;
         }
@@ -101,7 +107,7 @@ impl Begun {
         // It is sent when first polled. Whatever is asked next on this connection is answered after
         // it, and what ends a transaction fails only when the connection does.
         let failed = matches!(rollback.now_or_never(), Some(Err(_)));
-        trips::uncount();
+        round_trips::uncount();
         self.open = failed;
     }
 
@@ -123,15 +129,15 @@ impl Begun {
         send: impl FnOnce(&'conn AsyncPgConnection) -> BoxFuture<'conn, QueryResult<T>>,
     ) -> BoxFuture<'conn, QueryResult<T>> {
         self.open = true;
-        let Begun { connection, ahead, claim, found, .. } = self;
+        let LazyTransaction { connection, ahead, speculation, found, .. } = self;
         let connection: &'conn AsyncPgConnection = connection;
         let answer = send(connection);
-        match (ahead.take(), claim.take()) {
+        match (ahead.take(), speculation.take()) {
             (None, _) => answer,
             (Some(ahead), None) => together(connection, ahead, answer).boxed(),
-            (Some(ahead), Some(claim)) => {
+            (Some(ahead), Some(speculation)) => {
                 let answer = together(connection, ahead, answer);
-                claimed(connection, claim, found, answer).boxed()
+                speculated(connection, speculation, found, answer).boxed()
             }
         }
     }
@@ -150,26 +156,26 @@ async fn together<T>(
     // polled in this order, and sent when first polled
     let (before, answer) = join(before, statement).await;
     // both count themselves
-    trips::uncount();
+    round_trips::uncount();
     before?;
     answer
 }
 
-/// The same, sent after the question whether the claim is true; nothing when it is not.
-async fn claimed<T>(
+/// The same, sent after the question whether the assumption is true; nothing when it is not.
+async fn speculated<T>(
     connection: &AsyncPgConnection,
-    claim: Claim,
+    speculation: Speculation,
     found: &mut Option<Outcome>,
     statement: impl Future<Output = QueryResult<T>>,
 ) -> QueryResult<T> {
-    let asked = authentication::ask(connection, &claim.attempt, claim.now);
+    let asked = authentication::ask(connection, &speculation.attempt, speculation.now);
     let (asked, answer) = join(asked, statement).await;
-    trips::uncount();
+    round_trips::uncount();
     let outcome = found.insert(asked?);
-    if claim.holds(outcome) { answer } else { Err(Error::RollbackTransaction) }
+    if speculation.holds(outcome) { answer } else { Err(Error::RollbackTransaction) }
 }
 
-impl Drop for Begun {
+impl Drop for LazyTransaction {
     /// Dropped in the midst of it, the connection leaves the pool, and PostgreSQL rolls back.
     fn drop(&mut self) {
         if self.open {
@@ -179,7 +185,7 @@ impl Drop for Begun {
     }
 }
 
-impl AsyncConnectionCore for Begun {
+impl AsyncConnectionCore for LazyTransaction {
     type LoadFuture<'conn, 'query> = BoxFuture<'conn, QueryResult<Self::Stream<'conn, 'query>>>;
     type ExecuteFuture<'conn, 'query> = BoxFuture<'conn, QueryResult<usize>>;
     type Stream<'conn, 'query> = <AsyncPgConnection as AsyncConnectionCore>::Stream<'conn, 'query>;
@@ -205,7 +211,7 @@ impl AsyncConnectionCore for Begun {
     }
 }
 
-impl SimpleAsyncConnection for Begun {
+impl SimpleAsyncConnection for LazyTransaction {
     async fn batch_execute(&mut self, query: &str) -> QueryResult<()> {
         let query = query.to_owned();
         self.send(|mut connection| async move { connection.batch_execute(&query).await }.boxed())
