@@ -5,9 +5,8 @@ use crate::auth::{OrgRole, Scope};
 use crate::billing::checkout::{Ways, reference_of, way_to};
 use crate::billing::plans::{Interval, MAX_TOPUP, MIN_TOPUP, Plan};
 use crate::error::{Error, Result};
-use crate::http::peer;
 use crate::http::{
-    Answer, Check, IdempotencyKey, Issues, Json, Ok200, Raw, Reply, Timestamp, Unread,
+    Answer, Check, IdempotencyKey, Issues, Json, Ok200, Raw, Reply, Timestamp, Unread, peer,
 };
 use crate::limits::count_failure;
 use crate::store::Tx;

@@ -7,10 +7,9 @@
 use super::{App, Reading};
 use crate::auth::{Caller, Scope, presented_key};
 use crate::error::{Error, Result};
-use crate::http::peer;
 use crate::http::reply::{Documented, Recorded, Rendered, Reply};
 use crate::http::{
-    Check, Dialect, IdempotencyKey, Json, Unread, check_client_version, request_state,
+    Check, Dialect, IdempotencyKey, Json, Unread, check_client_version, peer, request_state,
 };
 use crate::limits::{self, Admission, Answer, Answered, AuthAttempt, Bucket, Claimed, Once, Seat};
 use crate::store::Tx;

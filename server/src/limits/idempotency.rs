@@ -85,7 +85,7 @@ impl Once<'_> {
             Opened::Answered(answer) => Ok(Answered::Before(answer)),
             Opened::First(mut tx) => {
                 let outcome = work(&mut tx).await;
-                self.settle(tx, outcome).await
+                self.settle(*tx, outcome).await
             }
         }
     }
@@ -106,7 +106,7 @@ impl Once<'_> {
         };
         let question = match prepare(&mut tx).await {
             Ok(question) => question,
-            Err(error) => return self.settle(tx, Err(error)).await,
+            Err(error) => return self.settle(*tx, Err(error)).await,
         };
         tx.rollback().await?;
         let reference = self.claimed.as_ref().map(|claimed| claimed.reference(self.caller));
@@ -117,11 +117,11 @@ impl Once<'_> {
     /// Begins the transaction that the request is answered in, or finds its answer.
     async fn open(&self) -> Result<Opened> {
         let mut tx = self.store.begin(self.caller).await?;
-        let Some(claimed) = &self.claimed else { return Ok(Opened::First(tx)) };
+        let Some(claimed) = &self.claimed else { return Ok(Opened::First(Box::new(tx))) };
         match idempotency::claim(&mut tx, claimed.key()).await? {
             Claim::Claimed => {
                 tx.savepoint().await?;
-                Ok(Opened::First(tx))
+                Ok(Opened::First(Box::new(tx)))
             }
             Claim::Replay(stored) => {
                 for right in &stored.rights {
@@ -169,7 +169,7 @@ impl Once<'_> {
 }
 
 enum Opened {
-    First(Tx),
+    First(Box<Tx>),
     Answered(Answer),
 }
 

@@ -219,9 +219,9 @@ impl Store {
         Ok(Tx::begin(self.connection().await?, caller.clone(), clock, longest))
     }
 
-    /// The same for a caller who is assumed but not verified yet, and only to read. With the first statement, the
-    /// database is asked whether he does: if not, the statement fails, and [`Tx::take_authentication`] says
-    /// who it is.
+    /// The same for a caller who is assumed but not verified yet, and only to read. The database
+    /// verifies the caller together with the first statement: if it is another, the statement fails,
+    /// and [`Tx::take_authentication`] says who it is.
     pub async fn begin_speculative(&self, caller: &Caller, attempt: &Attempt) -> Result<Tx> {
         let connection = self.connection().await?;
         let (clock, longest) = (self.clock.clone(), self.statement_timeout);

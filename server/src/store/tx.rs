@@ -54,8 +54,7 @@ impl Tx {
         }
     }
 
-    /// The database's verdict on the assumed caller; `None` when it was not asked, or has
-    /// failed.
+    /// The database's verdict on the assumed caller; `None` when it was not asked, or has failed.
     pub fn take_authentication(&mut self) -> Option<Outcome> {
         self.connection.take_authentication()
     }

@@ -25,8 +25,7 @@ pub use message::MAX_BATCH;
 pub use quotas::Quotas;
 pub use truncation::MAX_RESULT_BYTES;
 
-use crate::auth::KeySecret;
-use crate::auth::presented_key;
+use crate::auth::{KeySecret, presented_key};
 use crate::error::{Error, Result};
 use crate::http::peer as peers;
 use crate::http::reply::Recorded;
