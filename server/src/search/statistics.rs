@@ -12,7 +12,7 @@ use std::time::Duration;
 /// How often to count.
 const INTERVAL: Duration = Duration::from_secs(300);
 
-/// Counts for as long as the server runs. Repeated servers of one database get by: each counts what
+/// Counts for as long as the server runs. Several servers of one database get by: each counts what
 /// has not been counted yet.
 pub async fn keep(store: Store, search: Search, log: Logger) {
     loop {

@@ -191,7 +191,7 @@ pub async fn prune(store: &Store) -> Result<usize> {
     loop {
         let mut tx = store.begin_system().await?;
         let now: Option<DateTime<Utc>> = tx.now();
-        // Raw SQL on purpose: maintenance, which no caller's predicate applies to. Repeated servers
+        // Raw SQL on purpose: maintenance, which no caller's predicate applies to. Several servers
         // share the work: what one of them has locked, the others leave to it.
         let batch = diesel::sql_query(
             "DELETE FROM session_events e USING (
