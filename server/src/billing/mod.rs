@@ -8,12 +8,12 @@ pub mod account;
 mod catalog;
 pub mod checkout;
 pub mod period;
-pub mod plans;
 pub mod stripe;
 mod sync;
 mod tasks;
 mod webhook;
 
+pub use switchy_types::plans;
 pub use webhook::Webhook;
 
 use crate::error::{Error, Result};

@@ -5,13 +5,13 @@ use super::ids::{OrgId, UserId};
 use super::schema::{billing_accounts, credit_balances, members, orgs, stripe_accounts};
 use super::statements::Keep;
 use super::{SystemTx, Tx, visibility};
-use crate::billing::plans::{Interval, Plan};
 use crate::error::Result;
 use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
+use switchy_types::plans::{Interval, Plan};
 
 mod checkouts;
 mod events;

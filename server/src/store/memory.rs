@@ -13,10 +13,10 @@ use super::schema::memories;
 use super::{LIST_TIMEOUT, Tx, spaces, visibility};
 use crate::auth::{OrgRole, SpaceRole};
 use crate::error::{Error, Result};
-use crate::search::embedder::NoteEmbedding;
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use switchy_types::vectors::NoteEmbedding;
 
 /// Ids of a reranker's vocabulary are below this.
 pub const VOCABULARY_BOUND: i32 = 1 << 20;

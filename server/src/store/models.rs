@@ -5,13 +5,13 @@ use super::ids::MemoryId;
 use super::memory::Unembedded;
 use super::{ConnectError, Store};
 use crate::error::Result;
-use crate::search::embedder::NoteEmbedding;
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use secrecy::{ExposeSecret, SecretString};
+use switchy_types::vectors::NoteEmbedding;
 
 /// Any number: whoever changes the model holds it.
 const CHANGE_LOCK: i64 = 0x5245_454d_4244;

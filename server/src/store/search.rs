@@ -9,7 +9,6 @@ use super::schema::{memories, memory_embeddings};
 use super::statements::Keep;
 use super::{Store, Tx, visibility};
 use crate::error::Result;
-use crate::search::embedder::{Dense, Sparse};
 use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
 use diesel::prelude::*;
@@ -19,6 +18,7 @@ use half::slice::HalfFloatSliceExt;
 use pgvector::HalfVector;
 use pgvector::sql_types::{HalfVector as HalfVectorType, SparseVector as SparseVectorType};
 use std::ops::Range;
+use switchy_types::vectors::{Dense, Sparse};
 
 /// Below so many visible passages every one is compared; above, the HNSW index is walked. Measured
 /// at 100,000 notes: the exact scan takes 6 ms over 1,440 rows, 18 ms over 10,000, and has nothing

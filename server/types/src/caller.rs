@@ -17,7 +17,7 @@ pub enum PrivateNotes {
 }
 
 /// An authenticated caller: a key acts as the user who minted it, inside one organization, with
-/// that member's current role (contract A2).
+/// that member's current role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The key that was used.

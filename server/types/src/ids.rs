@@ -1,6 +1,6 @@
 //! Ids are types: an [`OrgId`] cannot be passed where a [`SpaceId`] is wanted.
 //!
-//! All of them are CUIDs: `c` and 24 of `[a-z0-9]` (contract A1).
+//! All of them are CUIDs: `c` and 24 of `[a-z0-9]`.
 
 use diesel::deserialize::{FromSql, FromSqlRow};
 use diesel::expression::AsExpression;

@@ -1,4 +1,4 @@
-//! Roles in an organization and in a Space (contract A8).
+//! Roles in an organization and in a Space.
 
 use crate::error::Error;
 use schemars::JsonSchema;

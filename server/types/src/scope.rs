@@ -1,4 +1,4 @@
-//! What a key may be used for (contract B8). The list is closed.
+//! What a key may be used for. The list is closed.
 
 use crate::error::{Error, Result};
 

@@ -8,11 +8,8 @@ use fastembed::{
 use ort::environment::Environment;
 use tokenizers::Tokenizer;
 
-use super::{
-    EmbedError,
-    folder::ModelFolder,
-    vectors::{DIMENSIONS, Dense},
-};
+use super::{EmbedError, folder::ModelFolder};
+use switchy_types::vectors::{DIMENSIONS, Dense};
 
 /// The longest sequence given to a model, in word pieces, with the two special ones: what
 /// all-MiniLM-L6-v2 was trained on. A model of one's own may declare less, not more.

@@ -12,14 +12,8 @@ use super::{
     passages::{Limits, cut},
     pool::Engine,
     splade::{self, SpladeModel},
-    vectors::{Dense, QueryEmbedding, Sparse},
 };
-
-/// The most sparse terms kept of a query.
-pub const QUERY_TERMS: usize = 64;
-
-/// The most sparse terms kept of a note, over all its passages.
-pub const NOTE_TERMS: usize = 128;
+use switchy_types::vectors::{Dense, NOTE_TERMS, QUERY_TERMS, QueryEmbedding, Sparse};
 
 /// The word pieces that every sequence begins and ends with.
 const SPECIAL_PIECES: usize = 2;

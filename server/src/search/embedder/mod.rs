@@ -6,7 +6,7 @@
 //!
 //! The pieces, from the outside in: `local` (loading), `pool`, `queue` and `owner` (threads and order),
 //! `engine` (one thread's models), `dense` and `splade` (one model each), `folder` (the files),
-//! `runtime` (ONNX Runtime), `passages` (how a long note is cut), `vectors` (what comes out).
+//! `runtime` (ONNX Runtime), `passages` (how a long note is cut). What comes out are the vectors of `switchy-types`.
 
 mod dense;
 mod engine;
@@ -20,17 +20,17 @@ mod pool;
 mod queue;
 pub(super) mod runtime;
 mod splade;
-mod vectors;
 
 use async_trait::async_trait;
 
-pub use engine::{NOTE_TERMS, QUERY_TERMS};
 pub use local::{DEFAULT_QUEUE, LoadOptions, LocalEmbedder, default_threads};
 pub use none::NoEmbedder;
 pub use owner::{Owner, Urgency};
 pub use passages::MAX_PASSAGES;
 pub use runtime::TELEMETRY_OFF;
-pub use vectors::{DIMENSIONS, Dense, NoteEmbedding, Passage, QueryEmbedding, Sparse};
+pub use switchy_types::vectors::{
+    DIMENSIONS, Dense, NoteEmbedding, Passage, QueryEmbedding, Sparse,
+};
 
 /// Turns text into the vectors that search compares.
 #[async_trait]

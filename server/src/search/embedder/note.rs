@@ -9,12 +9,11 @@ use tokio::sync::oneshot;
 
 use super::{
     EmbedError,
-    engine::NOTE_TERMS,
     owner::Owner,
     pool::Engine,
     queue::{Owned, Request},
-    vectors::{Dense, NoteEmbedding, Passage, Sparse},
 };
+use switchy_types::vectors::{Dense, NOTE_TERMS, NoteEmbedding, Passage, Sparse};
 
 /// A note that somebody waits for; its clones are the same note.
 #[derive(Clone)]

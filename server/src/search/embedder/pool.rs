@@ -13,9 +13,9 @@ use super::{
     note::NoteWork,
     owner::Owner,
     queue::{Queue, Request, Task, Worker},
-    vectors::{Dense, NoteEmbedding, QueryEmbedding, Sparse},
 };
 use crate::search::panic_guard::{ModelError, PanicGuard};
+use switchy_types::vectors::{Dense, NoteEmbedding, QueryEmbedding, Sparse};
 
 /// What a thread of the pool owns and computes with.
 pub(super) trait Engine: Send + 'static {
@@ -181,7 +181,7 @@ mod tests {
     };
 
     use super::{
-        super::{owner::Urgency, vectors::DIMENSIONS},
+        super::{DIMENSIONS, owner::Urgency},
         *,
     };
 

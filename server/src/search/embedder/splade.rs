@@ -5,9 +5,8 @@ use std::sync::Arc;
 use ort::{environment::Environment, session::Session, value::Value};
 use tokenizers::{Tokenizer, TruncationParams};
 
-use super::{
-    EmbedError, dense::MAX_SEQUENCE, folder::ModelFolder, runtime::session, vectors::Sparse,
-};
+use super::{EmbedError, dense::MAX_SEQUENCE, folder::ModelFolder, runtime::session};
+use switchy_types::vectors::Sparse;
 
 /// Weights below this are noise of the quantisation.
 const SMALLEST_WEIGHT: f32 = 1e-3;

@@ -1,7 +1,6 @@
 //! Checkout sessions that this server has made at Stripe.
 
 use super::Buyer;
-use crate::billing::plans::{Interval, Plan};
 use crate::error::Result;
 use crate::store::SystemTx;
 use crate::store::ids::OrgId;
@@ -9,6 +8,7 @@ use crate::store::schema::stripe_checkouts;
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use switchy_types::plans::{Interval, Plan};
 
 /// How long a session can be paid: Stripe's own default.
 const OPEN: TimeDelta = TimeDelta::hours(24);

@@ -2,7 +2,6 @@
 
 use super::{Embedded, Memory, MemoryChange, NewMemory, VOCABULARY_BOUND, Visibility, view};
 use crate::error::{Error, Result};
-use crate::search::embedder::Sparse;
 use crate::store::ids::{MemoryId, SpaceId, UserId};
 use crate::store::schema::memories;
 use crate::store::statements::Keep;
@@ -13,6 +12,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, Bool, Integer, Nullable, SmallInt, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 use pgvector::SparseVector;
+use switchy_types::vectors::Sparse;
 
 /// A vector as PostgreSQL reads it.
 fn literal(components: &[f32]) -> String {

@@ -1,4 +1,10 @@
-//! What an embedder returns.
+//! Vectors, as an embedder returns and the database stores them.
+
+/// The most sparse terms kept of a query.
+pub const QUERY_TERMS: usize = 64;
+
+/// The most sparse terms kept of a note, over all its passages.
+pub const NOTE_TERMS: usize = 128;
 
 /// The number of components of every dense vector.
 pub const DIMENSIONS: usize = 384;
@@ -106,7 +112,7 @@ impl Sparse {
 pub struct QueryEmbedding {
     /// The sentence vector.
     pub dense: Dense,
-    /// The query's heaviest terms, at most [`super::QUERY_TERMS`]; `None` without a SPLADE model.
+    /// The query's heaviest terms, at most [`QUERY_TERMS`]; `None` without a SPLADE model.
     pub sparse: Option<Sparse>,
 }
 
@@ -126,7 +132,7 @@ pub struct Passage {
 pub struct NoteEmbedding {
     /// At least one passage, in the order of the text; neighbours overlap.
     pub passages: Vec<Passage>,
-    /// The heaviest terms over all passages, at most [`super::NOTE_TERMS`]; `None` without a
+    /// The heaviest terms over all passages, at most [`NOTE_TERMS`]; `None` without a
     /// SPLADE model.
     pub sparse: Option<Sparse>,
 }

@@ -1,4 +1,4 @@
-//! Plans: what they cost and how many credits they bring (contract B6).
+//! Plans: what they cost and how many credits they bring.
 
 use diesel::deserialize::{FromSql, FromSqlRow};
 use diesel::expression::AsExpression;
