@@ -173,7 +173,8 @@ fn every_setting_is_documented() {
 #[test]
 fn links_between_pages_lead_somewhere() {
     let docs = std::fs::read_dir(root().join("docs")).expect("docs").flatten();
-    let pages = docs.map(|e| e.path()).chain([root().join("README.md")]);
+    let top = std::fs::read_dir(root()).expect("the project").flatten();
+    let pages = docs.chain(top).map(|entry| entry.path());
     for page in pages.filter(|p| p.extension().is_some_and(|e| e == "md")) {
         let text = std::fs::read_to_string(&page).expect("page");
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
