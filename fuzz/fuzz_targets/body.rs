@@ -5,7 +5,7 @@
 
 #[path = "../../server/src/http/inspect.rs"]
 mod inspect;
-#[path = "../../server/src/issue.rs"]
+#[path = "../../server/types/src/issue.rs"]
 mod issue;
 #[path = "../../server/src/http/issues.rs"]
 mod issues;

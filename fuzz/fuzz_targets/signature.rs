@@ -10,7 +10,7 @@ use hmac::{Hmac, Mac};
 use libfuzzer_sys::fuzz_target;
 use secrecy::SecretString;
 use sha2::Sha256;
-use signature::{Refused, Signature};
+use signature::{Signature, SignatureError};
 
 const SECRET: &str = "whsec_fuzz";
 const NOW: i64 = 1_800_000_000;
@@ -22,7 +22,12 @@ fn sign(body: &[u8]) -> String {
     mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn verify(header: &str, body: &[u8], secret: &SecretString, now: DateTime<Utc>) -> Result<(), Refused> {
+fn verify(
+    header: &str,
+    body: &[u8],
+    secret: &SecretString,
+    now: DateTime<Utc>,
+) -> Result<(), SignatureError> {
     Signature::parse(Some(header))?.verify(body, secret, now)
 }
 

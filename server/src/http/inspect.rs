@@ -5,11 +5,11 @@
 
 use super::issues::described;
 use crate::error::{Issue, Step};
+use crate::store::ids::CUID_PATTERN;
 use schemars::schema::{InstanceType, Schema, SchemaObject, SingleOrVec};
 use schemars::{JsonSchema, Map};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use switchy_types::ids::CUID_PATTERN;
 
 /// Most violations that one answer lists: a hostile body must not be answered with one larger than
 /// itself.
