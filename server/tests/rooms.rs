@@ -51,13 +51,32 @@ fn uses(source: &str) -> BTreeSet<String> {
         let rest = &source[at + marker.len()..];
         let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
         found.insert(rest[..end].to_owned());
-        if let Some(list) = rest.strip_prefix('{') {
-            let list = list.split('}').next().unwrap_or_default();
-            let first = |item: &str| item.trim().split("::").next().unwrap_or_default().to_owned();
-            found.extend(list.split(',').map(first));
+        if rest.starts_with('{') {
+            found.extend(listed(rest));
         }
     }
     found
+}
+
+/// The first names of the items in a list in braces, which may hold other lists.
+fn listed(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let (mut depth, mut item) = (0, String::new());
+    for c in text.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 1 => drop(found.insert(std::mem::take(&mut item))),
+            _ if depth == 1 => item.push(c),
+            _ => {}
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    found.insert(item);
+    let first = |item: String| item.trim().split("::").next().unwrap_or_default().to_owned();
+    found.into_iter().map(first).filter(|name| !name.is_empty()).collect()
 }
 
 fn read(folder: &Path, room: Option<&str>, found: &mut BTreeMap<String, BTreeSet<String>>) {
@@ -107,8 +126,8 @@ fn no_room_uses_one_above_it() {
 
 #[test]
 fn uses_are_found_in_paths_and_lists() {
-    let source = "use crate::store::Tx;\nuse crate::{auth, http::Json};\nlet x = crate::api::f();";
-    let expected = ["", "api", "auth", "http", "store"].map(str::to_owned);
+    let source = "use crate::store::Tx;\nuse crate::{auth, http::{Json, sse}, mail};\nlet x = crate::api::f();";
+    let expected = ["", "api", "auth", "http", "mail", "store"].map(str::to_owned);
     assert_eq!(uses(source), BTreeSet::from(expected));
     assert!(uses("switchy_crate::store").is_empty());
 }

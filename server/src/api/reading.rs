@@ -91,8 +91,8 @@ impl<'a> Reading<'a> {
         outcome
     }
 
-    /// What `work` read for the remembered caller of the key, if that is the caller. `None`: it must
-    /// be read the usual way.
+    /// Runs `work` for the remembered caller of the key, and returns its result if the database confirms
+    /// that caller. `None`: it must be read the usual way.
     async fn speculate<T>(
         &mut self,
         work: impl AsyncFnOnce(&mut Tx) -> Result<T>,

@@ -131,10 +131,10 @@ pub struct HandlerError<B> {
     documented: PhantomData<fn() -> B>,
 }
 
-/// What a handler fails with.
+/// The failure of a handler.
 pub type Failure = HandlerError<ErrorEnvelope>;
 
-/// What a handler of the Save Session dialect fails with.
+/// The failure of a handler of the Save Session dialect.
 pub type CanonicalFailure = HandlerError<CanonicalError>;
 
 impl<B> From<Error> for HandlerError<B> {
@@ -143,7 +143,7 @@ impl<B> From<Error> for HandlerError<B> {
     }
 }
 
-/// What Dropshot's own extractors say, in our words.
+/// A failure of Dropshot's own extractors, with our status and code.
 impl<B> From<HttpError> for HandlerError<B> {
     fn from(error: HttpError) -> Self {
         HandlerError::from(match error.status_code.as_u16() {

@@ -40,7 +40,7 @@ pub struct EventStream<T>(PhantomData<T>);
 
 /// An answer that is made of data.
 pub trait Rendered: Documented {
-    /// What it shows.
+    /// The body of the answer.
     type Data;
     /// Status and body for `data`.
     fn recorded(data: &Self::Data) -> Result<Recorded>;

@@ -54,10 +54,8 @@ impl Fault {
         Fault::new(StatusCode::BAD_REQUEST, code::INVALID_REQUEST, message, data)
     }
 
-    /// What a caller is told of `error`.
-    ///
-    /// Who may not see something is told what he would be told if it did not exist; what a role
-    /// forbids is a 404, too (contract A4, last row).
+    /// Renders an error by the table in `failure`. Something that the caller may not see is answered as
+    /// if it did not exist, and so is what a role forbids: 404.
     pub fn of(error: &Error) -> Self {
         let row = row(error);
         let mut data = json!({ "code": row.code });

@@ -57,7 +57,7 @@ pub struct Quota {
 /// An attempt to authenticate, before the database was asked whose key it is.
 pub struct AuthAttempt {
     attempt: Attempt,
-    /// What is wrong with the key that the request carries.
+    /// The fault of the key that the request carries; `None` if it is well-formed.
     refusal: Option<Error>,
 }
 
@@ -93,7 +93,7 @@ impl AuthAttempt {
         self.resolve(&outcome)
     }
 
-    /// What the database's answer to the attempt means: 401 without a valid key, 429 when the key's
+    /// Turns the database's answer to the attempt into an admission: 401 without a valid key, 429 when the key's
     /// limit (or, without a valid key, the address's) is spent.
     pub fn resolve(self, outcome: &Outcome) -> Result<Admission> {
         let Attempt { limit, failure_limit, .. } = self.attempt;
@@ -118,7 +118,7 @@ impl AuthAttempt {
     }
 }
 
-/// What came of an attempt to authenticate.
+/// The outcome of an attempt to authenticate.
 pub struct Admission {
     /// The key, if it is valid, whether or not its limit is spent.
     pub key_id: Option<KeyId>,
@@ -158,7 +158,7 @@ fn check(outcome: &Outcome, limit: u32) -> Result<()> {
     })
 }
 
-/// What an answer tells of the key's limit; nothing when there is none.
+/// The headers that tell of the key's limit; none without a limit.
 fn headers(outcome: &Outcome, limit: u32) -> Vec<(&'static str, u32)> {
     let Some(remaining) = outcome.remaining else { return Vec::new() };
     vec![

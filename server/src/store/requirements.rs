@@ -45,7 +45,7 @@ fn triple(version: &str) -> (u32, u32, u32) {
 const PROVOKE: &str = "DO $$ BEGIN PERFORM 1 / 0; EXCEPTION WHEN division_by_zero THEN \
                        PERFORM set_config('switchy.message', SQLERRM, false); END $$";
 
-/// What PostgreSQL says to [`PROVOKE`] in English, whatever name its locale has.
+/// PostgreSQL's answer to [`PROVOKE`] in English, whatever name its locale has.
 const ENGLISH: &str = "division by zero";
 
 /// Refuses a server whose messages are not in English: failures are told apart by them, and callers
@@ -62,7 +62,8 @@ fn check_language(message: &str) -> Result<(), ConnectError> {
     ))
 }
 
-/// Refuses a database that is too old, answers in another language than English, or lacks pgvector, in a sentence that says what to do.
+/// Refuses a database that is too old, answers in another language than English, or lacks pgvector,
+/// in a sentence that says what to do.
 pub async fn check(url: &SecretString) -> Result<Versions, ConnectError> {
     let mut connection = open(url.expose_secret()).await?;
     connection.batch_execute(PROVOKE).await.map_err(|e| ConnectError::Refused(e.to_string()))?;

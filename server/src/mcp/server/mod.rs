@@ -187,7 +187,7 @@ impl McpServer<'_> {
     }
 }
 
-/// The finished answer; what belongs to it besides goes to the running request's scope.
+/// The finished answer. Its headers and the cause of a failure go to the running request's state.
 fn recorded(response: JsonRpcResponse) -> Recorded {
     for (name, value) in &response.headers {
         request_state::set_header(name.clone(), value.clone());
